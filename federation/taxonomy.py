@@ -1,0 +1,123 @@
+"""The closed vocabularies of a record and of a release.
+
+Sources: HTCDS 2.0 (IOM) for exploitation forms and deciding organisations; ILO indicators of forced labour (2012) and
+ILO/EC operational indicators (2009) for the tags and their strength. Values are stable ASCII codes.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Task(StrEnum):
+    """What the model learns. The two are never merged into one score."""
+
+    RECRUITMENT = "recruitment"
+    DISTRESS = "distress"
+
+
+class PartnerKind(StrEnum):
+    PLATFORM = "platform"
+    NGO = "ngo"
+    AGENCY = "agency"
+
+
+class ActorKind(StrEnum):
+    """Whose privacy unit a record belongs to."""
+
+    AUTHOR = "author"
+    SUBJECT = "subject"
+    REPORTER = "reporter"
+    UNKNOWN = "unknown"
+
+
+class Channel(StrEnum):
+    PUBLIC_POST = "public_post"
+    JOB_ADVERT = "job_advert"
+    CLASSIFIED_AD = "classified_ad"
+    MESSAGE_REPORTED = "message_reported"
+    CASE_NARRATIVE = "case_narrative"
+    HELPLINE_CALL = "helpline_call"
+    HELPLINE_CHAT = "helpline_chat"
+    REPORT_FORM = "report_form"
+
+
+class TextRedaction(StrEnum):
+    NONE = "none"
+    RULES = "rules"
+    RULES_AND_HUMAN = "rules+human"
+
+
+class RegionRole(StrEnum):
+    ORIGIN = "origin"
+    TRANSIT = "transit"
+    DESTINATION = "destination"
+    OBSERVED = "observed"
+
+
+class Exploitation(StrEnum):
+    LABOUR = "labour"
+    SEXUAL = "sexual"
+    CRIMINALITY = "criminality"
+    SERVITUDE = "servitude"
+    BEGGING = "begging"
+    MARRIAGE = "marriage"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+class ConsentBasis(StrEnum):
+    CONSENT = "consent"
+    PUBLIC_INTEREST = "public_interest"
+    LEGAL_OBLIGATION = "legal_obligation"
+    VITAL_INTEREST = "vital_interest"
+    LEGITIMATE_INTEREST = "legitimate_interest"
+    NOT_PERSONAL = "not_personal"
+
+
+class LabelValue(StrEnum):
+    """Only `positive` and `negative` train the model; a missing label is not a negative one."""
+
+    POSITIVE = "positive"
+    NEGATIVE = "negative"
+    UNRELATED = "unrelated"
+    GENERAL_INFORMATION = "general_information"
+    UNVERIFIED = "unverified"
+
+
+class Provenance(StrEnum):
+    HUMAN_EXPERT = "human_expert"
+    HUMAN_CROWD = "human_crowd"
+    CASE_OUTCOME = "case_outcome"
+    USER_REPORT = "user_report"
+    WEAK = "weak"
+    MODEL = "model"
+
+
+class DecidingOrganisation(StrEnum):
+    """HTCDS `vic_TraffickingStatusDecisionMakingOrg`."""
+
+    POLICE = "Police"
+    NGO = "NGO"
+    COURT_OR_PROSECUTION = "CourtOrProsecution"
+    NON_POLICE_GOVERNMENTAL = "NonPoliceGovernmentalOrganization"
+    OTHER = "Other"
+
+
+class Indicator(StrEnum):
+    """Thirteen tags a reader can see in a text, and one computed from repetition. None of them proves anything."""
+
+    DECEPTIVE_OFFER = "deceptive_offer"
+    VAGUE_ROLE = "vague_role"
+    UPFRONT_COST_DEBT = "upfront_cost_debt"
+    ARRANGED_TRAVEL_HOUSING = "arranged_travel_housing"
+    DOCUMENT_CONTROL = "document_control"
+    PRIVATE_CHANNEL_MOVE = "private_channel_move"
+    PRESSURE_SECRECY = "pressure_secrecy"
+    PROFILE_TARGETING = "profile_targeting"
+    VULNERABILITY_APPEAL = "vulnerability_appeal"
+    CONTROL_ISOLATION = "control_isolation"
+    THREAT_VIOLENCE = "threat_violence"
+    WAGE_OVERWORK = "wage_overwork"
+    DISTRESS_HELP = "distress_help"
+    TEMPLATED_CAMPAIGN = "templated_campaign"
