@@ -1,0 +1,289 @@
+"""The partner's records on the partner's disk: one SQLite file of mode 0600.
+
+Durability: write-ahead log with `synchronous=FULL`, one transaction a batch. When `add` returns, the batch survives a
+kill and a power cut; a kill in the middle leaves none of that batch, and ingesting the file again completes it.
+
+`generation` grows with each committed write. Whoever caches something made from records (features, for instance)
+compares it instead of reading the records again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pandas as pd
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import DatabaseError
+
+from federation.errors import InputError
+from federation.records import Record
+from federation.taxonomy import LabelValue, Provenance, RegionRole, Task
+
+STORE_VERSION = 1
+_PAGE = 1_000
+# Where a record carries several labels of one task, the best-founded one speaks.
+_TRUST = {p.value: rank for rank, p in enumerate((
+    Provenance.MODEL, Provenance.WEAK, Provenance.USER_REPORT, Provenance.HUMAN_CROWD, Provenance.CASE_OUTCOME,
+    Provenance.HUMAN_EXPERT))}
+
+_tables = MetaData()
+_records = Table(
+    "records", _tables,
+    Column("record_id", String(32), primary_key=True),
+    Column("actor_key", String(32)),
+    Column("retention_until", String(10), nullable=False),
+    Column("exclude_training", Boolean, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("by_actor", "actor_key"),
+    Index("by_retention", "retention_until"),
+    sqlite_with_rowid=False,
+)
+_meta = Table("meta", _tables, Column("key", String(32), primary_key=True), Column("value", Integer, nullable=False))
+
+
+@dataclass(frozen=True)
+class AddResult:
+    """What became of a batch. `conflicts` are the duplicates whose text differs from the record already there."""
+
+    accepted: int
+    duplicates: tuple[UUID, ...]
+    conflicts: tuple[int, ...] = ()
+    """Positions, in the batch that was given, of rows whose id is taken by a different text."""
+
+
+@dataclass(frozen=True)
+class StoreCounts:
+    """How many records, people and records without a person lie in the store."""
+
+    records: int
+    people: int
+    without_person: int
+    excluded: int
+
+
+class RecordStore:
+    """Records of one partner. Safe to open from several processes; writers queue for up to 30 seconds."""
+
+    def __init__(self, path: Path) -> None:
+        """Open, or create with mode 0600.
+
+        Raises:
+            InputError: if others can read the file, it is not a store, or a different version wrote it.
+        """
+        self.path = path
+        _create_private(path)
+        # hide_parameters: an exception must not carry the text of a record.
+        # AUTOCOMMIT: the driver opens no transaction by itself; `_write` does, with the write lock from the start.
+        self._engine = create_engine(f"sqlite:///{path}", hide_parameters=True, isolation_level="AUTOCOMMIT",
+                                     connect_args={"timeout": 30})
+        event.listen(self._engine, "connect", _configure)
+        try:
+            self._open()
+        except DatabaseError:
+            self._engine.dispose()
+            raise InputError(str(path), "is not a record store, or it is damaged",
+                             remedy="restore it from backup, or name another file") from None
+
+    def _open(self) -> None:
+        with self._write() as connection:
+            _tables.create_all(connection)
+            found = dict(connection.execute(select(_meta.c.key, _meta.c.value)).tuples().all())
+            if not found:
+                connection.execute(insert(_meta), [{"key": "store_version", "value": STORE_VERSION},
+                                                   {"key": "generation", "value": 0}])
+            elif found.get("store_version") != STORE_VERSION:
+                raise InputError(str(self.path), f"was written with store version {found.get('store_version')}",
+                                 bound=f"version {STORE_VERSION}", remedy="use the release that wrote it")
+
+    def close(self) -> None:
+        """Release the file."""
+        self._engine.dispose()
+
+    def __enter__(self) -> RecordStore:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def add(self, records: Sequence[Record]) -> AddResult:
+        """Add a batch in one transaction; ids already present are left as they are.
+
+        A duplicate with the same text is the same record seen again. One with another text is a clash of ids: it is
+        a duplicate too, and its position is in `conflicts` so that the caller does not lose it silently.
+        """
+        if not records:
+            return AddResult(0, ())
+        duplicates: list[UUID] = []
+        conflicts: list[int] = []
+        fresh: dict[str, dict[str, Any]] = {}
+        texts: dict[str, str] = {}
+        with self._write() as connection:
+            known = self._texts(connection, [r.record_id.hex for r in records])
+            for position, record in enumerate(records):
+                key = record.record_id.hex
+                earlier = known.get(key, texts.get(key))
+                if earlier is None:
+                    texts[key] = record.text
+                    fresh[key] = _row(record)
+                    continue
+                duplicates.append(record.record_id)
+                if earlier != record.text:
+                    conflicts.append(position)
+            if fresh:
+                connection.execute(insert(_records), list(fresh.values()))
+                _advance(connection)
+        return AddResult(len(fresh), tuple(duplicates), tuple(conflicts))
+
+    def __len__(self) -> int:
+        with self._read() as connection:
+            return int(connection.execute(select(func.count()).select_from(_records)).scalar_one())
+
+    def generation(self) -> int:
+        """A number that grows with each committed write that changed something."""
+        with self._read() as connection:
+            return int(connection.execute(select(_meta.c.value).where(_meta.c.key == "generation")).scalar_one())
+
+    def usable(self, today: date) -> Iterator[Record]:
+        """Records whose retention has not ended on `today` and that nobody objected to, ordered by id."""
+        for body in self._bodies(today):
+            yield Record.model_validate_json(body)
+
+    def frame(self, today: date) -> pd.DataFrame:
+        """The usable records as a table, ordered by `record_id`.
+
+        Columns: record_id (hex), unit_key (hex), text, language, regions (list of (code, role)), labels (dict from
+        task to value, the best-founded label where there are several).
+        """
+        rows = [_frame_row(json.loads(body)) for body in self._bodies(today)]
+        return pd.DataFrame(rows, columns=["record_id", "unit_key", "text", "language", "regions", "labels"])
+
+    def erase_person(self, actor_key: str) -> int:
+        """Delete every record of a person and overwrite the pages they lay on. Returns how many there were."""
+        with self._write() as connection:
+            erased = connection.execute(delete(_records).where(_records.c.actor_key == actor_key)).rowcount
+            if erased:
+                _advance(connection)
+        self._forget_log()
+        return int(erased)
+
+    def counts(self) -> StoreCounts:
+        """Totals over everything stored, usable or not."""
+        query = select(func.count(), func.count(_records.c.actor_key.distinct()), func.count(_records.c.actor_key),
+                       func.coalesce(func.sum(_records.c.exclude_training), 0))
+        with self._read() as connection:
+            total, people, with_person, excluded = connection.execute(query).one()
+        return StoreCounts(int(total), int(people), int(total - with_person), int(excluded))
+
+    def records_per_person(self) -> dict[int, int]:
+        """How many people have n records, by n. Small however large the store is."""
+        sizes = (select(func.count().label("n")).where(_records.c.actor_key.is_not(None))
+                 .group_by(_records.c.actor_key).subquery())
+        with self._read() as connection:
+            rows = connection.execute(select(sizes.c.n, func.count()).group_by(sizes.c.n)).tuples().all()
+        return {int(size): int(people) for size, people in rows}
+
+    def _bodies(self, today: date) -> Iterator[str]:
+        # Page by page, so that a slow reader never holds a lock or the whole store in memory.
+        last = ""
+        while True:
+            query = (select(_records.c.record_id, _records.c.body)
+                     .where(_records.c.record_id > last, _records.c.retention_until >= today.isoformat(),
+                            _records.c.exclude_training.is_(False))
+                     .order_by(_records.c.record_id).limit(_PAGE))
+            with self._read() as connection:
+                page = connection.execute(query).tuples().all()
+            if not page:
+                return
+            yield from (body for _, body in page)
+            last = page[-1][0]
+
+    def _texts(self, connection: Connection, keys: list[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for start in range(0, len(keys), _PAGE):
+            query = select(_records.c.record_id, _records.c.body).where(
+                _records.c.record_id.in_(keys[start:start + _PAGE]))
+            found.update((key, json.loads(body)["text"]) for key, body in connection.execute(query).tuples())
+        return found
+
+    def _read(self) -> Connection:
+        return self._engine.connect()
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with self._engine.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+    def _forget_log(self) -> None:
+        # Erased rows would otherwise live on in the write-ahead log until its next checkpoint.
+        with self._read() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _create_private(path: Path) -> None:
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise InputError(str(path), "its folder does not exist", remedy="run the init command of this node first")
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise InputError(str(path), f"record store has mode {mode:04o}", bound="0600", remedy=f"chmod 600 {path}")
+
+
+def _configure(connection: sqlite3.Connection, _: object) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _advance(connection: Connection) -> None:
+    connection.execute(update(_meta).where(_meta.c.key == "generation").values(value=_meta.c.value + 1))
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {"record_id": record.record_id.hex, "actor_key": record.actor_key,
+            "retention_until": record.retention_until.isoformat(), "exclude_training": record.exclude_training,
+            "body": record.model_dump_json()}
+
+
+def _frame_row(body: dict[str, Any]) -> dict[str, Any]:
+    key = UUID(body["record_id"]).hex
+    best: dict[Task, tuple[int, LabelValue]] = {}
+    for label in body["labels"]:
+        task, rank = Task(label["task"]), _TRUST[label["provenance"]]
+        if task not in best or rank >= best[task][0]:
+            best[task] = (rank, LabelValue(label["value"]))
+    return {"record_id": key, "unit_key": body["actor_key"] or key, "text": body["text"], "language": body["language"],
+            "regions": [(m["code"], RegionRole(m["role"])) for m in body["regions"]],
+            "labels": {task: value for task, (_, value) in best.items()}}
