@@ -1,0 +1,215 @@
+"""The round loop: who is here, who answered in time, who was late, and when to stop.
+
+Every wait has a deadline from the plan. A round with fewer replies than the quorum ends the study with an error that
+says who was missing; nothing is published from fewer partners than the plan promises.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from flwr.app import Message
+from flwr.serverapp import Grid
+
+from federation.messages import (
+    HELLO,
+    OK,
+    TABLE,
+    TRAIN,
+    Arrays,
+    Reply,
+    Request,
+    check_arrays,
+    read_reply,
+    request_content,
+)
+from federation.model import initial_model, model_arrays
+from federation.plan import StudyPlan, averaged_rounds
+from federation.statistics import SummedTables, TableLayout
+from server.aggregation import mean_of, weighted_mean
+
+_POLL_SECONDS = 0.05
+Accepted = TypeVar("Accepted")
+
+
+class StudyStopped(RuntimeError):
+    """Too few partners answered a stage; the study ends without a result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageReport:
+    """How one stage went. For the coordinator's eyes only."""
+
+    stage: str
+    answered: tuple[str, ...]
+    late: tuple[str, ...]
+    refused: tuple[tuple[str, str], ...]
+    seconds: float
+
+
+class Observer(Protocol):
+    """Somebody who watches a study run."""
+
+    def stage_done(self, report: StageReport) -> None:
+        """Called after each stage, the stages being `hello`, `round 1` … `round R` and `table`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOutcome:
+    """What a study leaves with the coordinator."""
+
+    model: Arrays
+    tables: SummedTables
+    stages: tuple[StageReport, ...]
+
+
+class RoundLoop:
+    """One study over one grid.
+
+    Args:
+        grid: Flower's way to the nodes.
+        plan: verified.
+        observer: told about every stage.
+        clock: seconds that only go up; replaced in tests.
+    """
+
+    def __init__(self, grid: Grid, plan: StudyPlan, observer: Observer, *,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self._grid, self._plan, self._observer, self._clock = grid, plan, observer, clock
+        self._nodes: dict[str, int] = {}
+        self._reports: list[StageReport] = []
+
+    def run(self) -> StudyOutcome:
+        """Greet, train, count.
+
+        Raises:
+            StudyStopped: if a stage ends below the quorum.
+        """
+        self._greet()
+        model = model_arrays(initial_model(self._plan))
+        recent: list[Arrays] = []
+        keep = averaged_rounds(self._plan.training)
+        for number in range(1, self._plan.training.rounds + 1):
+            updates = self._train(number, model)
+            model = weighted_mean(self._plan, updates)
+            recent = [*recent, model][-keep:]
+        final = mean_of(recent)
+        return StudyOutcome(model=final, tables=self._tables(final), stages=tuple(self._reports))
+
+    def _greet(self) -> None:
+        """Find out which node is which partner. Nodes may still be coming up, so this asks until all are here."""
+        started = self._clock()
+        asked: set[int] = set()
+        waiting: dict[str, int] = {}
+        refused: dict[str, str] = {}
+        names = {entry.name for entry in self._plan.roster}
+        while len(self._nodes) + len(refused) < len(names) and not self._expired(started):
+            new = [node for node in self._grid.get_node_ids() if node not in asked]
+            asked.update(new)
+            waiting |= self._push({node: Request(plan_sha256=self._plan.sha256, round_number=0) for node in new}, HELLO)
+            for node, reply in self._pull(waiting).items():
+                if reply.code == OK and reply.partner in names and reply.partner not in self._nodes:
+                    self._nodes[reply.partner] = node
+                else:
+                    refused[f"node {node}"] = reply.code if reply.code != OK else "not_in_roster"
+            if waiting or len(self._nodes) + len(refused) < len(names):
+                time.sleep(_POLL_SECONDS)
+        self._close("hello", started, set(self._nodes), refused)
+
+    def _train(self, number: int, model: Arrays) -> dict[str, Arrays]:
+        request = Request(plan_sha256=self._plan.sha256, round_number=number, arrays=model)
+
+        def accept(reply: Reply) -> Arrays:
+            return check_arrays(reply.arrays, model)
+
+        return self._stage(f"round {number}", TRAIN, request, accept)
+
+    def _tables(self, model: Arrays) -> SummedTables:
+        plan = self._plan
+        layout = TableLayout(regions=plan.statistics.regions, roles=plan.statistics.roles, tasks=plan.tasks)
+        request = Request(plan_sha256=plan.sha256, round_number=0, arrays=model)
+
+        def accept(reply: Reply) -> np.ndarray:
+            if reply.table is None:
+                raise ValueError("no table")
+            return layout.check(reply.table)
+
+        tables = self._stage("table", TABLE, request, accept)
+        present = tuple(entry.name for entry in plan.roster if entry.name in tables)
+        return SummedTables(layout=layout, counts=sum((tables[name] for name in present), start=layout.empty()),
+                            noise_variance=len(present) * plan.statistics.noise_scale**2, partners=present)
+
+    def _stage(
+        self, stage: str, message_type: str, request: Request, accept: Callable[[Reply], Accepted]
+    ) -> dict[str, Accepted]:
+        """Ask every known partner once and take what arrives before the deadline.
+
+        Args:
+            accept: checks a reply's payload; a ValueError makes it a refusal with code `bad_reply`.
+        """
+        started = self._clock()
+        by_node = {node: partner for partner, node in self._nodes.items()}
+        waiting = self._push(dict.fromkeys(by_node, request), message_type)
+        accepted: dict[str, Accepted] = {}
+        refused: dict[str, str] = {}
+        while waiting and not self._expired(started):
+            for node, reply in self._pull(waiting).items():
+                partner = by_node[node]
+                try:
+                    if reply.code != OK:
+                        refused[partner] = reply.code
+                    elif reply.partner != partner:
+                        refused[partner] = "bad_reply"
+                    else:
+                        accepted[partner] = accept(reply)
+                except ValueError:
+                    refused[partner] = "bad_reply"
+            if waiting:
+                time.sleep(_POLL_SECONDS)
+        self._close(stage, started, set(accepted), refused)
+        return accepted
+
+    def _push(self, requests: Mapping[int, Request], message_type: str) -> dict[str, int]:
+        """Send, and return the node behind each message id."""
+        messages = [Message(request_content(request), node, message_type) for node, request in requests.items()]
+        identifiers = list(self._grid.push_messages(messages))
+        return dict(zip(identifiers, requests, strict=True))
+
+    def _pull(self, waiting: dict[str, int]) -> dict[int, Reply]:
+        """Replies that have come in, by node; they leave `waiting`.
+
+        An error reply may name another source than the node it is about, so replies are told apart by what they
+        answer, not by who they say they are from.
+        """
+        replies: dict[int, Reply] = {}
+        for message in self._grid.pull_messages(list(waiting)):
+            node = waiting.pop(message.metadata.reply_to_message_id, None)
+            if node is not None:
+                replies[node] = read_reply(message)
+        return replies
+
+    def _close(self, stage: str, started: float, answered: set[str], refused: Mapping[str, str]) -> None:
+        """Report a stage, and stop the study if it fell below the quorum."""
+        names = [entry.name for entry in self._plan.roster]
+        report = StageReport(
+            stage=stage, seconds=self._clock() - started,
+            answered=tuple(name for name in names if name in answered),
+            late=tuple(name for name in names if name not in answered and name not in refused),
+            refused=tuple(sorted(refused.items())))
+        self._reports.append(report)
+        self._observer.stage_done(report)
+        quorum = self._plan.conduct.quorum
+        if len(report.answered) < quorum:
+            raise StudyStopped(
+                f"{stage}: {len(report.answered)} of {len(names)} partners answered within "
+                f"{self._plan.conduct.stage_deadline_seconds:g} s, the plan's quorum is {quorum}. "
+                f"Late or absent: {', '.join(report.late) or 'none'}. "
+                f"Refused: {', '.join(f'{who} ({code})' for who, code in report.refused) or 'none'}. "
+                "What to do: wait for the missing partners and launch again, or compose a plan with a lower quorum.")
+
+    def _expired(self, started: float) -> bool:
+        return self._clock() - started > self._plan.conduct.stage_deadline_seconds
