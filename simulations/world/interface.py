@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Protocol
 
 from federation.errors import InputError
 from federation.taxonomy import PartnerKind, Task
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +38,8 @@ class WorldPartner:
     mapping: str
 
     def __post_init__(self) -> None:
+        if not _SLUG.fullmatch(self.name):  # it becomes a file name
+            raise InputError("partner", "the name is not a slug", bound="a to z, 0 to 9 and -, such as ngo-legal")
         if self.slots < 1 or self.slots & (self.slots - 1):
             raise InputError("slots", f"{self.slots} is not a public band", bound="a power of two")
         for task, share in self.declared_prevalence.items():

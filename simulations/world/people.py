@@ -6,7 +6,6 @@ removing or resizing one partner leaves every other file as it was.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -94,8 +93,8 @@ class PartnerStream:
                  effects: Effects) -> None:
         self._p, self._partner, self._people, self._effects = parameters, partner, people, effects
         self._kind: KindParameters = parameters.kinds[partner.kind]
-        key = (_PARTNER, zlib.crc32(partner.name.encode("ascii")))
-        self._rng = rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+        key = np.random.SeedSequence(seed, spawn_key=(_PARTNER, *partner.name.encode("ascii")))
+        self._rng = rng = np.random.default_rng(key)
         self._regions = covered_regions(parameters, partner)
         self._region_cdf = np.cumsum(rng.dirichlet([parameters.region_concentration] * len(self._regions)))
         self._language_cdf = self._languages()

@@ -12,20 +12,20 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from federation.errors import InputError
-from federation.taxonomy import RegionRole, Task
+from federation.taxonomy import Task
 from simulations.world.files import open_private
-from simulations.world.grammar import Voice, load_language
+from simulations.world.grammar import load_language
 from simulations.world.interface import WorldPartner, find_partner, power_of_two
 from simulations.world.parameters import SIZES, Parameters, PartnerParameters
 from simulations.world.people import Draft, Effects, PartnerStream, covered_regions, regional_effects
+from simulations.world.truth import plain, tally
 
 COLUMNS = ("record_id", "person_id", "actor_kind", "channel", "text", "language", "observed_at", "region_origin",
            "region_transit", "region_destination", "region_observed", "country", "label_recruitment", "label_distress",
@@ -90,7 +90,8 @@ class SyntheticWorld:
         return max(1, round(partner.people * SIZES[self.size]))
 
     @cached_property
-    def _effects(self) -> Effects:
+    def effects(self) -> Effects:
+        """The latent effect of each region on the logit of the true rate, per task and role."""
         return regional_effects(self.seed, self.parameters)
 
     def stream(self, partner: str) -> Iterator[Draft]:
@@ -101,7 +102,7 @@ class SyntheticWorld:
         """
         find_partner(self.partners, partner)
         chosen = next(p for p in self.parameters.partners if p.name == partner)
-        return iter(PartnerStream(self.seed, self.parameters, chosen, self._people(chosen), self._effects))
+        return iter(PartnerStream(self.seed, self.parameters, chosen, self._people(chosen), self.effects))
 
     def write(self, partner: str, directory: Path) -> Path:
         """Write `<partner>.csv` (readable by its owner only) into `directory` and return its path.
@@ -117,17 +118,15 @@ class SyntheticWorld:
         return directory / f"{partner}.csv"
 
     def truth(self) -> dict[str, Any]:
-        """What only the generator knows, as plain JSON values.
+        """What only the generator knows, as plain JSON values. The first call draws every partner once.
 
-        `prevalence[task][role][region]` counts the good rows that name the region in that role: `records`, true
-        `positives` among them and their `rate`, overall and `by_partner`. `effects` are the latent effects on the
-        logit and `highest` names their maximum. `indicators` describes the benign recruitment texts.
+        `effects` are the latent effects on the logit and `highest` names their maximum; `prevalence`, `partners` and
+        `indicators` come from `simulations.world.truth.tally`.
         """
-        effects = {task.value: {role.value: dict(by) for role, by in roles.items()}
-                   for task, roles in self._effects.items()}
+        effects = plain(self.effects)
         highest = {task: {role: max(by, key=by.__getitem__) for role, by in roles.items()}
                    for task, roles in effects.items()}
-        return {"stamp": STAMP, "seed": self.seed, "size": self.size, "parameters": _plain(self.parameters),
+        return {"stamp": STAMP, "seed": self.seed, "size": self.size, "parameters": plain(self.parameters),
                 "effects": effects, "highest": highest, **self._tally}
 
     def write_truth(self, directory: Path) -> Path:
@@ -139,52 +138,4 @@ class SyntheticWorld:
 
     @cached_property
     def _tally(self) -> dict[str, Any]:
-        """One pass over all partners."""
-        cells: Counter[tuple[str, str, str, str, bool]] = Counter()
-        benign: Counter[int] = Counter()
-        totals: dict[str, dict[str, int]] = {}
-        for partner in self.partners:
-            people, counts = set(), Counter[str]()
-            for draft in self.stream(partner.name):
-                counts["rows"] += 1
-                counts["bad_rows"] += bool(draft.bad)
-                people.add(draft.row["person_id"])
-                if draft.bad:
-                    continue
-                counts.update(f"true_{task.value}" for task, is_true in draft.truth.items() if is_true)
-                if draft.voice in (Voice.ADVERT, Voice.TOLD) and not draft.truth[Task.RECRUITMENT]:
-                    benign[len(draft.tags)] += 1
-                for role in RegionRole:
-                    if region := draft.row[f"region_{role.value}"]:
-                        cells.update((task.value, role.value, region, partner.name, is_true)
-                                     for task, is_true in draft.truth.items())
-            totals[partner.name] = {"people": len(people), **{k: counts[k] for k in sorted(counts)}}
-        texts = max(sum(benign.values()), 1)
-        return {"partners": totals, "prevalence": _prevalence(cells), "indicators": {
-            "benign_recruitment_texts": sum(benign.values()),
-            "share_with_one_or_more": 1.0 - benign[0] / texts,
-            "share_with_five_or_more": sum(n for k, n in benign.items() if k >= 5) / texts}}
-
-
-def _prevalence(cells: Counter[tuple[str, str, str, str, bool]]) -> dict[str, Any]:
-    table: dict[str, Any] = {}
-    for (task, role, region, partner, is_true), count in sorted(cells.items()):
-        cell = table.setdefault(task, {}).setdefault(role, {}).setdefault(
-            region, {"records": 0, "positives": 0, "rate": 0.0, "by_partner": {}})
-        own = cell["by_partner"].setdefault(partner, {"records": 0, "positives": 0})
-        for counts in (cell, own):
-            counts["records"] += count
-            counts["positives"] += count if is_true else 0
-        cell["rate"] = cell["positives"] / cell["records"]
-    return table
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses, enums, dates and tuples as JSON values."""
-    if is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, Mapping):
-        return {str(getattr(key, "value", key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, (bool, int, float)) else str(getattr(value, "value", value))
+        return tally((partner.name, self.stream(partner.name)) for partner in self.partners)

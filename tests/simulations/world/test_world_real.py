@@ -1,4 +1,4 @@
-"""The real-text world, on made-up files in the real layouts, and on the public data where it lies beside the project."""
+"""The real-text world, on made-up files in the real layouts, and on the public data where they are at hand."""
 
 from __future__ import annotations
 

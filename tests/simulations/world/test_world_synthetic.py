@@ -28,7 +28,7 @@ from federation.taxonomy import (
     Task,
 )
 from simulations.world import Parameters, SyntheticWorld, World
-from simulations.world.parameters import DEFAULT_PARTNERS
+from simulations.world.parameters import DEFAULT_PARTNERS, PartnerParameters
 from simulations.world.people import EFFECT_ROLES
 from simulations.world.synthetic import COLUMNS
 
@@ -138,7 +138,7 @@ def test_the_seed_decides_which_region_is_high() -> None:
     worlds = [SyntheticWorld(seed=s, size="tiny") for s in range(8)]
     for task in Task:
         for role in EFFECT_ROLES:
-            assert len({max(w._effects[task][role], key=w._effects[task][role].__getitem__) for w in worlds}) > 2
+            assert len({max(w.effects[task][role], key=w.effects[task][role].__getitem__) for w in worlds}) > 2
 
 
 def test_truth_agrees_with_the_files(rows: dict[str, list[dict[str, str]]], tmp_path: Path) -> None:
@@ -154,6 +154,26 @@ def test_truth_agrees_with_the_files(rows: dict[str, list[dict[str, str]]], tmp_
     assert own["positives"] == sum(d.truth[Task.RECRUITMENT] for _, d in held)
     assert cell["rate"] == cell["positives"] / cell["records"]
     assert cell["records"] == sum(p["records"] for p in cell["by_partner"].values())
+
+
+def test_people_rates_are_the_mean_of_one_mention_a_person() -> None:
+    # A naive twin: list each person's mentions, then average over people what one random mention would add.
+    mentions: dict[str, list[tuple[str, str, bool]]] = {}
+    for partner in WORLD.partners:
+        for d in WORLD.stream(partner.name):
+            if not d.bad:
+                mentions.setdefault(d.row["person_id"], []).extend(
+                    (role.value, d.row[f"region_{role.value}"], d.truth[Task.DISTRESS])
+                    for role in RegionRole if d.row[f"region_{role.value}"])
+    cell = WORLD.truth()["prevalence"]["distress"]["destination"]["XA-09"]
+    people = positive = 0.0
+    for own in mentions.values():
+        here = [true for role, region, true in own if (role, region) == ("destination", "XA-09")]
+        if here:
+            people += len(here) / len(own)
+            positive += sum(here) / len(own)
+    assert cell["people"] == pytest.approx(people)
+    assert cell["people_rate"] == pytest.approx(positive / people)
 
 
 def test_benign_recruitment_texts_carry_indicators_too() -> None:
@@ -216,8 +236,8 @@ def test_text_alone_separates_the_classes_but_not_perfectly() -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**63), people=st.integers(1, 60), which=st.sampled_from(DEFAULT_PARTNERS))
-def test_any_size_gives_whole_people(seed: int, people: int, which: object) -> None:
-    partner = replace(which, people=people)  # type: ignore[type-var]
+def test_any_size_gives_whole_people(seed: int, people: int, which: PartnerParameters) -> None:
+    partner = replace(which, people=people)
     world = SyntheticWorld(seed=seed, parameters=Parameters(partners=(partner,)))
     drafts = list(world.stream(partner.name))
     assert len({d.row["person_id"] for d in drafts}) == people <= world.partners[0].slots
