@@ -20,7 +20,7 @@ from federation.identity import SigningKey, verify
 from federation.regions import check_region
 from federation.taxonomy import PartnerKind, RegionRole, Task
 
-PLAN_VERSION = 1
+PLAN_VERSION: Literal[1] = 1
 _PURPOSE = "study-plan"
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]

@@ -1,0 +1,53 @@
+# Two commands do everything on a machine with Python 3.11+ and make:
+#   make simulate    environment, install, run a whole federation
+#   make test        the same environment, then lint, types, layering, tests with coverage
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+ARGS ?=
+
+export FLWR_TELEMETRY_ENABLED := 0
+export FLWR_DISABLE_UPDATE_CHECK := 1
+export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
+
+.PHONY: simulate test lint types layers unit bars browser clean
+
+simulate: $(VENV)/.installed
+	$(BIN)/leelight simulate $(ARGS)
+
+test: lint types layers unit
+
+lint: $(VENV)/.developed
+	$(BIN)/ruff check .
+
+types: $(VENV)/.developed
+	$(BIN)/mypy
+
+layers: $(VENV)/.developed
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.developed browser
+	$(BIN)/pytest --cov --cov-report=term:skip-covered
+
+# The accuracy bars on real texts; takes a few minutes and needs DATA=folder of the public sets.
+bars: $(VENV)/.installed
+	$(BIN)/python -m simulations.bars $(DATA)
+
+browser:
+	@command -v chromium >/dev/null || { \
+	  echo "Chromium is needed for the browser tests; installing Debian's package."; \
+	  apt-get update -qq && apt-get install -y -qq chromium chromium-driver >/dev/null; }
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/pip install -q -e .
+	touch $@
+
+$(VENV)/.developed: pyproject.toml $(VENV)/.installed
+	$(BIN)/pip install -q -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info

@@ -1,0 +1,186 @@
+"""The ClientApp: three handlers, each behind the same door.
+
+Flower sends the text of an exception to the coordinator as it is. So no exception passes this door: a refusal leaves as
+its code, anything else as `failed`, and the node's own log gets the kind of error and the place in our code, never its
+message, which could quote a record.
+
+Where the node's home is, the partner says: in Flower's node config (`node-home`), or for a simulation on one machine in
+the environment (`LEELIGHT_NODES`, a folder of homes numbered by partition).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+
+from clients.counting import noisy_table
+from clients.node import NodeHome
+from clients.people import People, Prepared, prepare, training_people
+from clients.store import RecordStore
+from clients.training import StepRule, train_round
+from federation.errors import InputError, Refusal, RefusalCode
+from federation.messages import OK, Reply, Request, read_request, reply_content
+from federation.model import MultiTaskHead, initial_model, load_arrays, model_arrays
+from federation.plan import RosterEntry, SignedPlan, StudyPlan
+from federation.privacy.guarantee import check_claim
+from federation.randomness import RandomStream
+
+NODES_VARIABLE = "LEELIGHT_NODES"
+log = logging.getLogger("leelight.node")
+
+
+@dataclass(frozen=True)
+class Session:
+    """A message's surroundings, all of them checked: the home, the plan, and what the plan says of this partner."""
+
+    home: NodeHome
+    plan: StudyPlan
+    entry: RosterEntry
+    request: Request
+
+
+def find_home(context: Context) -> NodeHome:
+    """Open this node's home.
+
+    Raises:
+        Refusal: `not_configured`, if the partner has not said where it is.
+    """
+    configured = context.node_config.get("node-home")
+    if configured is not None:
+        return NodeHome.load(Path(str(configured)))
+    nodes = os.environ.get(NODES_VARIABLE)
+    partition = context.node_config.get("partition-id")
+    if nodes is None or partition is None:
+        raise Refusal(RefusalCode.NOT_CONFIGURED, "neither node-home nor LEELIGHT_NODES is set")
+    homes = sorted(path for path in Path(nodes).iterdir() if (path / "node.yaml").is_file())
+    if not 0 <= int(partition) < len(homes):
+        raise Refusal(RefusalCode.NOT_CONFIGURED, "no home for this partition")
+    return NodeHome.load(homes[int(partition)])
+
+
+@lru_cache(maxsize=64)
+def _verified(text: str, trusted_key: str) -> StudyPlan:
+    try:
+        plan = SignedPlan.open(text, trusted_key=trusted_key).plan
+        check_claim(plan)
+    except InputError as error:
+        code = RefusalCode.PLAN_NOT_TRUSTED if error.name == "plan.public_key" else RefusalCode.PLAN_INVALID
+        raise Refusal(code, str(error)) from None
+    return plan
+
+
+def _open_session(message: Message, context: Context) -> Session:
+    home = find_home(context)
+    plan = _verified(str(context.run_config.get("plan", "")), home.settings.coordinator_key)
+    entry = plan.partner(home.settings.name)
+    if entry is None or not home.agrees_with(entry):
+        raise Refusal(RefusalCode.NOT_IN_ROSTER, "the plan does not list this partner as it has declared itself")
+    if plan.synthetic and not home.settings.synthetic:
+        raise Refusal(RefusalCode.NOT_CONFIGURED, "a synthetic study on a home with real records")
+    request = read_request(message)
+    if request.plan_sha256 != plan.sha256:
+        raise Refusal(RefusalCode.BAD_REQUEST, "the request names another plan")
+    return Session(home, plan, entry, request)
+
+
+Handler = Callable[[Session], Reply]
+
+
+def _guarded(handler: Handler) -> Callable[[Message, Context], Message]:
+    def handle(message: Message, context: Context) -> Message:
+        try:
+            reply = handler(_open_session(message, context))
+        except Refusal as refusal:
+            log.warning("refused: %s", refusal.code)
+            reply = Reply(code=refusal.code)
+        except Exception as error:  # noqa: BLE001  the door: nothing but a fixed code may pass
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            log.error("failed: %s at %s:%s", type(error).__name__, Path(frame.filename).name, frame.lineno)
+            reply = Reply(code=RefusalCode.FAILED)
+        return Message(reply_content(reply), reply_to=message)
+
+    return handle
+
+
+@lru_cache(maxsize=32)
+def _prepared(home: Path, plan: str, generation: int) -> dict[str, Prepared | People]:
+    """Work of one message kept for the next, in a process that lives longer than one message."""
+    del home, plan, generation
+    return {}
+
+
+def _kept(session: Session) -> dict[str, Prepared | People]:
+    path = session.home.store_path
+    generation = -1
+    if path.is_file():
+        with RecordStore(path) as store:
+            generation = store.generation()
+    return _prepared(session.home.path, session.plan.sha256, generation)
+
+
+def _records(session: Session) -> Prepared:
+    kept = _kept(session)
+    if "records" not in kept:
+        kept["records"] = prepare(session.home, session.plan)
+    records = kept["records"]
+    assert isinstance(records, Prepared)  # noqa: S101  for the type checker
+    return records
+
+
+def _people(session: Session) -> People:
+    kept = _kept(session)
+    if "people" not in kept:
+        kept["people"] = training_people(session.home, session.plan, session.entry, _records(session))
+    people = kept["people"]
+    assert isinstance(people, People)  # noqa: S101  for the type checker
+    return people
+
+
+def _model(session: Session) -> MultiTaskHead:
+    if session.request.arrays is None:
+        raise Refusal(RefusalCode.BAD_REQUEST, "no model in the request")
+    try:
+        return load_arrays(initial_model(session.plan), session.request.arrays)
+    except ValueError as error:
+        raise Refusal(RefusalCode.BAD_REQUEST, str(error)) from None
+
+
+def hello(session: Session) -> Reply:
+    """Say who is here, to a coordinator whose plan has checked out."""
+    return Reply(code=OK, partner=session.entry.name)
+
+
+def train(session: Session) -> Reply:
+    """One round of local steps from the given model."""
+    plan, number = session.plan, session.request.round_number
+    if not 1 <= number <= plan.training.rounds:
+        raise Refusal(RefusalCode.BAD_REQUEST, "no such round in the plan")
+    model = _model(session)
+    people = _people(session)
+    torch.set_num_threads(session.home.settings.threads)
+    stream = session.home.noise_stream("train", plan.sha256, str(number)) or RandomStream.from_os()
+    train_round(model, people, StepRule.of(plan.training, session.entry.slots), stream=stream)
+    return Reply(code=OK, partner=session.entry.name, arrays=model_arrays(model))
+
+
+def table(session: Session) -> Reply:
+    """The noisy regional table under the given model."""
+    model = _model(session)
+    torch.set_num_threads(session.home.settings.threads)
+    counts = noisy_table(session.home, session.plan, session.entry, _records(session), model)
+    return Reply(code=OK, partner=session.entry.name, table=counts)
+
+
+app = ClientApp()
+app.query("hello")(_guarded(hello))
+app.train()(_guarded(train))
+app.query("table")(_guarded(table))

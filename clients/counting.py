@@ -1,0 +1,70 @@
+"""The partner's regional table: one cell a person, then exact noise.
+
+See `federation.statistics` for the layout and for why one person moves it by at most 1 in each of `1 + tasks` entries.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from clients.node import NodeHome
+from clients.people import Prepared
+from federation.model import MultiTaskHead, partner_prior
+from federation.plan import RosterEntry, StudyPlan
+from federation.privacy.noise import add_discrete_gaussian
+from federation.statistics import IntTable, TableLayout
+
+
+def layout_of(plan: StudyPlan) -> TableLayout:
+    """The plan's table layout."""
+    return TableLayout(regions=plan.statistics.regions, roles=plan.statistics.roles, tasks=plan.tasks)
+
+
+def true_table(
+    home: NodeHome, plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead
+) -> IntTable:
+    """Count people by cell, without noise. Private: it never leaves this process.
+
+    Each person counts through one of their (record, region, role) mentions inside the plan's cells, drawn uniformly
+    under the partner's secret.
+    """
+    layout = layout_of(plan)
+    region_at = {code: i for i, code in enumerate(layout.regions)}
+    role_at = {role: i for i, role in enumerate(layout.roles)}
+    order = home.keyed(f"table/{plan.sha256}")
+    chosen: dict[str, tuple[float, int, int, int]] = {}
+    frame = prepared.frame
+    for row, (unit, record, mentions) in enumerate(
+            zip(frame["unit_key"], frame["record_id"], frame["regions"], strict=True)):
+        for code, role in mentions:
+            if code in region_at and role in role_at:
+                ticket = (order.value(str(record), code, str(role)), row, region_at[code], role_at[role])
+                if unit not in chosen or ticket < chosen[unit]:
+                    chosen[unit] = ticket
+    table = layout.empty()
+    if not chosen:
+        return table
+    _, rows, regions, roles = (np.array(column) for column in zip(*chosen.values(), strict=True))
+    flags = _flags(plan, entry, prepared, model, rows)
+    np.add.at(table, (regions, roles, 0), 1)
+    for task in range(len(plan.tasks)):
+        np.add.at(table, (regions, roles, 1 + task), flags[:, task])
+    return table
+
+
+def _flags(
+    plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead, rows: np.ndarray
+) -> np.ndarray:
+    with torch.no_grad():
+        logits = model(prepared.inputs(rows)) + torch.tensor(partner_prior(plan, entry))
+        flags: np.ndarray = (torch.sigmoid(logits) >= plan.statistics.flag_threshold).numpy().astype(np.int64)
+    return flags
+
+
+def noisy_table(
+    home: NodeHome, plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead
+) -> IntTable:
+    """What leaves the partner: the table with discrete Gaussian noise of the plan's scale in every entry."""
+    table = true_table(home, plan, entry, prepared, model)
+    return add_discrete_gaussian(table, plan.statistics.noise_scale, home.noise_stream("table", plan.sha256))

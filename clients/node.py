@@ -1,0 +1,145 @@
+"""A node's home: one folder on the partner's disk that holds everything the node knows.
+
+```
+node.yaml        settings: who the partner is and whom it trusts      person.secret   key of the pseudonyms (0600)
+identity.key     the partner's signing key (0600)                      records.sqlite  the record store
+quarantine/      rows that could not be taken in                       cache/          features (0700)
+```
+
+Nothing in it comes from the coordinator, and nothing that the coordinator sends can change it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from federation.errors import InputError
+from federation.identity import SigningKey, read_secret, write_secret
+from federation.plan import Hex32, OpenShare, RosterEntry, Slug
+from federation.randomness import RandomStream
+from federation.taxonomy import PartnerKind, Task
+
+
+class NodeSettings(BaseModel):
+    """Contents of `node.yaml`.
+
+    Attributes:
+        coordinator_key: the coordinator's public key, pinned; a plan signed by any other is refused.
+        reproducible_noise: only for a simulation on synthetic or public records: a seed that makes this node's noise
+            repeat, and so protect nobody. Leave it out anywhere else; the operating system is used then.
+        threads: CPU threads for training and encoding. A matter of speed alone.
+        encoder_folder: where a `local-folder` encoder lies on this machine.
+        cache: where features are kept, if not in the home.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Slug
+    kind: PartnerKind
+    slots: Annotated[int, Field(ge=2, le=2**24)]
+    regions: tuple[str, ...]
+    declared_prevalence: dict[Task, OpenShare]
+    coordinator_key: Hex32
+    synthetic: bool = False
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+    reproducible_noise: Hex32 | None = None
+    encoder_folder: Path | None = None
+    cache: Path | None = None
+
+
+class NodeHome:
+    """An opened node home."""
+
+    def __init__(self, path: Path, settings: NodeSettings) -> None:
+        self.path, self.settings = path, settings
+
+    @classmethod
+    def create(cls, path: Path, settings: NodeSettings, *, person_secret: bytes | None = None,
+               signing_key: SigningKey | None = None) -> NodeHome:
+        """Make a new home with fresh secrets (or the given ones, which only a simulation has a use for).
+
+        Raises:
+            FileExistsError: if there is a home at `path` already.
+        """
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_secret(path / "person.secret", person_secret or secrets.token_bytes(32))
+        (signing_key or SigningKey.generate()).save(path / "identity.key")
+        body = settings.model_dump(mode="json", exclude_none=True)
+        (path / "node.yaml").write_text(yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
+        return cls(path, settings)
+
+    @classmethod
+    def load(cls, path: Path) -> NodeHome:
+        """Open a home.
+
+        Raises:
+            InputError: if `node.yaml` is missing, is not YAML, lacks a setting or has one that is unknown.
+        """
+        file = path / "node.yaml"
+        if not file.is_file():
+            raise InputError(str(file), "there is no node home here", remedy="give the folder that holds node.yaml")
+        try:
+            return cls(path, NodeSettings.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))))
+        except yaml.YAMLError:
+            raise InputError(str(file), "is not valid YAML", remedy="restore it from a backup or correct it") from None
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(str(file), f"setting {'.'.join(map(str, first['loc'])) or '(all)'}: {first['msg']}",
+                             remedy="correct the setting") from None
+
+    @property
+    def store_path(self) -> Path:
+        return self.path / "records.sqlite"
+
+    @property
+    def quarantine_dir(self) -> Path:
+        return self.path / "quarantine"
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.settings.cache or self.path / "cache"
+
+    def person_secret(self) -> bytes:
+        """The key of the pseudonyms."""
+        return read_secret(self.path / "person.secret")
+
+    def signing_key(self) -> SigningKey:
+        """The partner's identity."""
+        return SigningKey.load(self.path / "identity.key")
+
+    def keyed(self, purpose: str) -> KeyedOrder:
+        """Choices among this partner's people that come out the same each time and that nobody else can foresee."""
+        return KeyedOrder(hmac.new(self.person_secret(), f"leelight-choice/{purpose}".encode(), sha256).digest())
+
+    def noise_stream(self, *context: str) -> RandomStream | None:
+        """The simulation's reproducible stream for `context`; None means: the operating system."""
+        if self.settings.reproducible_noise is None:
+            return None
+        return RandomStream.derived(bytes.fromhex(self.settings.reproducible_noise), self.settings.name, *context)
+
+    def agrees_with(self, entry: RosterEntry) -> bool:
+        """Whether a plan says of this partner exactly what the partner has declared."""
+        mine = self.settings
+        return (entry.name, entry.kind, entry.slots, entry.declared_prevalence, set(entry.regions)) == (
+            mine.name, mine.kind, mine.slots, mine.declared_prevalence, set(mine.regions)
+        ) and entry.public_key == self.signing_key().public
+
+
+class KeyedOrder:
+    """A secret, fixed, uniform value for each name, by HMAC-SHA-256."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def value(self, *names: str) -> float:
+        """Uniform in [0, 1) as far as anybody without the key can tell."""
+        framed = b"".join(len(n.encode()).to_bytes(4, "big") + n.encode() for n in names)
+        digest = hmac.new(self._key, framed, sha256).digest()
+        return float(int.from_bytes(digest[:8], "big") >> 11) * 2.0**-53

@@ -1,0 +1,130 @@
+"""What travels between coordinator and node: four small message types on Flower's Message API.
+
+A request names the plan by hash and the round; a reply holds a fixed code and, if that is `ok`, arrays. There is no
+field for a count, a metric or a text, so none can be sent by mistake.
+
+| message type  | request             | reply             |
+|---------------|---------------------|-------------------|
+| `query.hello` | plan hash           | partner's name    |
+| `train`       | plan hash, round, model | model         |
+| `query.table` | plan hash, model    | noisy int64 table |
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+
+from federation.errors import Refusal, RefusalCode
+
+HELLO: Final = "query.hello"
+TRAIN: Final = "train"
+TABLE: Final = "query.table"
+OK: Final = "ok"
+
+Arrays = dict[str, npt.NDArray[np.float32]]
+"""A model's weights by parameter name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the coordinator asks. `round_number` is 0 outside training."""
+
+    plan_sha256: str
+    round_number: int
+    arrays: Arrays | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a node answers: a code, and on `ok` what was asked for."""
+
+    code: str
+    partner: str = ""
+    arrays: Arrays | None = None
+    table: npt.NDArray[np.int64] | None = None
+
+
+def request_content(request: Request) -> RecordDict:
+    """Pack a request."""
+    content = RecordDict({"request": ConfigRecord(
+        {"plan_sha256": request.plan_sha256, "round": request.round_number})})
+    if request.arrays is not None:
+        content["arrays"] = _pack(request.arrays)
+    return content
+
+
+def read_request(message: Message) -> Request:
+    """Unpack a request.
+
+    Raises:
+        Refusal: `bad_request`, if it is not one.
+    """
+    try:
+        head = message.content.config_records["request"]
+        sha256, number = head["plan_sha256"], head["round"]
+        record = message.content.array_records.get("arrays")
+        if not isinstance(sha256, str) or type(number) is not int:
+            raise TypeError("request fields have the wrong type")
+        arrays = None if record is None else _unpack(record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refusal(RefusalCode.BAD_REQUEST, type(error).__name__) from None
+    return Request(plan_sha256=sha256, round_number=number, arrays=arrays)
+
+
+def reply_content(reply: Reply) -> RecordDict:
+    """Pack a reply."""
+    content = RecordDict({"reply": ConfigRecord({"code": reply.code, "partner": reply.partner})})
+    if reply.arrays is not None:
+        content["arrays"] = _pack(reply.arrays)
+    if reply.table is not None:
+        content["table"] = ArrayRecord(OrderedDict(table=Array(np.ascontiguousarray(reply.table))))
+    return content
+
+
+def read_reply(message: Message) -> Reply:
+    """Unpack a reply; anything malformed, and every error that Flower reports, is a reply with code `failed`."""
+    if message.has_error():
+        return Reply(code=RefusalCode.FAILED)
+    try:
+        head = message.content.config_records["reply"]
+        code, partner = str(head["code"]), str(head["partner"])
+        if code != OK:
+            # Only a code of the closed list is shown on; whatever else a node put there is not.
+            return Reply(code=RefusalCode(code))
+        arrays, table = message.content.array_records.get("arrays"), message.content.array_records.get("table")
+        return Reply(code=OK, partner=partner, arrays=None if arrays is None else _unpack(arrays),
+                     table=None if table is None else np.asarray(table["table"].numpy()))
+    except (KeyError, TypeError, ValueError):
+        return Reply(code=RefusalCode.FAILED)
+
+
+def _pack(arrays: Arrays) -> ArrayRecord:
+    return ArrayRecord(OrderedDict((name, Array(np.ascontiguousarray(value))) for name, value in arrays.items()))
+
+
+def _unpack(record: ArrayRecord) -> Arrays:
+    return {name: np.asarray(array.numpy()) for name, array in record.items()}
+
+
+def check_arrays(arrays: Arrays | None, like: Arrays) -> Arrays:
+    """Return `arrays` if it has the names, shapes and dtypes of `like` and only finite values.
+
+    Raises:
+        ValueError: otherwise. One NaN would pass every norm bound and poison every later round.
+    """
+    if arrays is None or arrays.keys() != like.keys():
+        raise ValueError("arrays: parameter names differ from the plan's model")
+    for name, expected in like.items():
+        found = arrays[name]
+        if found.shape != expected.shape or found.dtype != expected.dtype:
+            raise ValueError(f"arrays.{name}: {found.dtype}{list(found.shape)}, expected "
+                             f"{expected.dtype}{list(expected.shape)}")
+        if not np.isfinite(found).all():
+            raise ValueError(f"arrays.{name}: holds a value that is not finite")
+    return arrays

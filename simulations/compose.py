@@ -1,0 +1,91 @@
+"""From settings to a signed plan: the price first, then the noise that keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from math import ceil
+
+from pydantic import ValidationError
+
+from federation.errors import InputError
+from federation.identity import SigningKey
+from federation.plan import (
+    ConductSpec,
+    EncoderSpec,
+    ModelSpec,
+    PrivacyClaim,
+    RosterEntry,
+    SignedPlan,
+    StatisticsSpec,
+    StudyPlan,
+    TrainingSpec,
+)
+from federation.privacy.accounting import (
+    DiscreteGaussianTable,
+    SubsampledGaussian,
+    epsilon_of,
+    noise_multiplier_for,
+    table_scale_for,
+)
+from federation.taxonomy import RegionRole
+from simulations.settings import Settings
+from simulations.world.interface import World
+
+
+def compose_plan(settings: Settings, world: World, encoder: EncoderSpec, *, partner_keys: Mapping[str, str],
+                 roles: tuple[RegionRole, ...], coordinator: SigningKey) -> SignedPlan:
+    """Build and sign the plan of a study on `world`.
+
+    Args:
+        settings: the checked configuration.
+        world: whose public facts (partners, regions, tasks) go in.
+        encoder: the installed encoder's identity.
+        partner_keys: public key of each partner.
+        roles: region roles that are tabulated.
+        coordinator: signs.
+
+    Raises:
+        InputError: if the settings do not make a valid plan, naming the field.
+    """
+    try:
+        plan = _plan(settings, world, encoder, partner_keys, roles)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'plan'}: {item['msg']}" for item in error.errors())
+        raise InputError("plan", problems, remedy="change the setting of that name") from None
+    except ValueError as error:
+        raise InputError("privacy", str(error), remedy="raise epsilon, or take fewer steps") from None
+    return SignedPlan.sign(plan, coordinator)
+
+
+def _plan(settings: Settings, world: World, encoder: EncoderSpec, partner_keys: Mapping[str, str],
+          roles: tuple[RegionRole, ...]) -> StudyPlan:
+    privacy, training, study = settings.privacy, settings.training, settings.study
+    steps, entries = training.rounds * training.local_steps, 1 + len(world.tasks)
+    noise_multiplier = noise_multiplier_for(epsilon=privacy.training_epsilon, delta=privacy.delta, steps=steps,
+                                            sampling_probability=training.sampling_probability)
+    scale = table_scale_for(epsilon=privacy.statistics_epsilon, delta=privacy.delta, entries=entries)
+    events = (SubsampledGaussian(noise_multiplier=noise_multiplier, steps=steps,
+                                 sampling_probability=training.sampling_probability),
+              DiscreteGaussianTable(scale=scale, entries=entries))
+    claim = PrivacyClaim(delta=privacy.delta, training_epsilon=epsilon_of(events[:1], delta=privacy.delta),
+                         statistics_epsilon=epsilon_of(events[1:], delta=privacy.delta),
+                         total_epsilon=epsilon_of(events, delta=privacy.delta))
+    roster = tuple(
+        RosterEntry(name=p.name, kind=p.kind, slots=p.slots, regions=p.regions, public_key=partner_keys[p.name],
+                    declared_prevalence=dict(p.declared_prevalence))
+        for p in world.partners)
+    return StudyPlan(
+        study=study.name, purpose=study.purpose, label=world.label, synthetic=world.synthetic,
+        period_end=study.period_end or date.today(), tasks=world.tasks, roster=roster, encoder=encoder,
+        model=ModelSpec(hidden_units=settings.model.hidden_units, intercept_scale=settings.model.intercept_scale,
+                        initial_seed=settings.seed),
+        training=TrainingSpec(**training.model_dump(), noise_multiplier=noise_multiplier),
+        statistics=StatisticsSpec(regions=world.regions, roles=roles, noise_scale=scale,
+                                  flag_threshold=settings.release.flag_threshold,
+                                  minimum_count=settings.release.minimum_count,
+                                  false_publication=settings.release.false_publication),
+        privacy=claim,
+        conduct=ConductSpec(quorum=study.quorum or ceil(len(roster) * 2 / 3),
+                            stage_deadline_seconds=study.stage_deadline_seconds),
+        holdout_share=study.holdout_share)

@@ -1,0 +1,47 @@
+"""`leelight simulate`: Hydra composes, the plan is shown, the federation runs.
+
+Exit codes: 0 done; 2 the configuration or the input cannot be used; 3 too few partners answered.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+
+from federation.errors import InputError
+from simulations.settings import Settings
+
+
+@hydra.main(version_base="1.3", config_path="pkg://conf", config_name="config")
+def main(config: DictConfig) -> None:
+    """Run one federation in Hydra's output folder."""
+    console = Console()
+    try:
+        _run(Settings.from_hydra(config), Path(HydraConfig.get().runtime.output_dir), console)
+    except InputError as error:
+        console.print(f"[red]Cannot run.[/red] {error}", soft_wrap=True)
+        sys.exit(2)
+
+
+def _run(settings: Settings, folder: Path, console: Console) -> None:
+    started = time.monotonic()
+    # Imported here, so that `--help` and `--cfg job` need no torch.
+    with console.status("Starting"):
+        from server.rounds import StudyStopped
+        from simulations.display import TerminalDisplay, count_cells, relative
+        from simulations.federation import run_federation
+    with TerminalDisplay(console) as display:
+        try:
+            result = run_federation(settings, relative(folder), display)
+        except StudyStopped as stopped:
+            console.print(f"[red]The study stopped.[/red] {stopped}", soft_wrap=True)
+            sys.exit(3)
+        release = json.loads((result.folder / "coordinator/release/release.json").read_text(encoding="utf-8"))
+        display.finished(result, count_cells(release), time.monotonic() - started)

@@ -1,0 +1,141 @@
+"""The launcher's configuration, checked: Hydra's composed tree becomes one typed, frozen object."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from federation.encoders import Encoder, load_encoder
+from federation.errors import InputError
+from simulations.world.interface import World
+
+Seed = Annotated[int, Field(ge=0, le=2**32)]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StudySettings(_Frozen):
+    name: str
+    purpose: str
+    period_end: date | None
+    holdout_share: float
+    quorum: int | None
+    stage_deadline_seconds: float
+
+
+class SyntheticSettings(_Frozen):
+    name: Literal["synthetic"]
+    seed: Seed
+    size: str
+
+
+class RealSettings(_Frozen):
+    name: Literal["real"]
+    seed: Seed
+    parts: tuple[str, ...]
+
+
+class EncoderSettings(_Frozen):
+    name: str
+    dimension: int = 4096
+    folder: Path | None = None
+
+
+class ModelSettings(_Frozen):
+    hidden_units: int | None
+    intercept_scale: float
+
+
+class TrainingSettings(_Frozen):
+    rounds: int
+    local_steps: int
+    learning_rate: float
+    weight_decay: float
+    averaged_share: float
+    sampling_probability: float
+    l2_clip_norm: float
+    max_records_per_person: int
+
+
+class PrivacySettings(_Frozen):
+    delta: float
+    training_epsilon: float
+    statistics_epsilon: float
+
+
+class ReleaseSettings(_Frozen):
+    minimum_count: int
+    false_publication: float
+    flag_threshold: float
+
+
+class SimulationSettings(_Frozen):
+    engine: Literal["in_process", "flower"]
+    noise: Literal["seeded", "system"]
+    baselines: bool
+    threads: Annotated[int, Field(ge=1, le=64)]
+    cache: Path | None
+
+
+class DataSettings(_Frozen):
+    root: Path | None
+
+
+class Settings(_Frozen):
+    """Everything `leelight simulate` can be told."""
+
+    study: StudySettings
+    world: Annotated[SyntheticSettings | RealSettings, Field(discriminator="name")]
+    encoder: EncoderSettings
+    model: ModelSettings
+    training: TrainingSettings
+    privacy: PrivacySettings
+    release: ReleaseSettings
+    simulation: SimulationSettings
+    data: DataSettings
+    seed: Seed
+
+    @classmethod
+    def from_hydra(cls, config: DictConfig) -> Settings:
+        """Resolve and check a composed configuration.
+
+        Raises:
+            InputError: naming each key that is missing, unknown or out of bounds.
+        """
+        try:
+            tree: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            return cls.model_validate(tree)
+        except OmegaConfBaseException as error:
+            raise InputError("configuration", str(error).splitlines()[0],
+                             remedy="give the missing value as key=value") from None
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+            raise InputError("configuration", problems, remedy="leelight simulate --cfg job shows every key") from None
+
+    def open_world(self) -> World:
+        """The world that the settings name.
+
+        Raises:
+            InputError: if `world=real` lacks `data.root`, or its files.
+        """
+        if isinstance(self.world, SyntheticSettings):
+            from simulations.world.synthetic import SyntheticWorld
+
+            return SyntheticWorld(seed=self.world.seed, size=self.world.size)
+        if self.data.root is None:
+            raise InputError("data.root", "is not set", remedy="give the folder of the public sets: data.root=FOLDER")
+        from simulations.world.real import RealWorld
+
+        return RealWorld(data_root=self.data.root, seed=self.world.seed, parts=self.world.parts)
+
+    def open_encoder(self) -> Encoder:
+        """The encoder that the settings name."""
+        return load_encoder(self.encoder.name, threads=self.simulation.threads, folder=self.encoder.folder,
+                            dimension=self.encoder.dimension)
