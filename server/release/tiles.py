@@ -110,7 +110,7 @@ def bin_of(rate: int, edges: Sequence[int]) -> int:
     return next((i for i in range(len(edges) - 2) if rate < edges[i + 1]), len(edges) - 2)
 
 
-def axis_ticks(highest: int, *, wanted: int = 4) -> tuple[int, ...]:
+def axis_ticks(highest: int, *, wanted: int = 5) -> tuple[int, ...]:
     """Round ticks from 0 to at least `highest`, about `wanted` steps."""
     step = next(iter(_nice_steps(max(1.0, highest / wanted))))
     return tuple(range(0, (max(1, math.ceil(highest / step)) + 1) * step, step))

@@ -15,9 +15,9 @@ TASKS = {
                              "a separate question from recruitment, and one says nothing about the other."),
 }
 ROLES = {
-    "origin": ("Origin", "where records say people are recruited or leave from"),
-    "transit": ("Transit", "where records say people pass through"),
-    "destination": ("Destination", "where records say people are to work or arrive"),
+    "origin": ("Origin", "where people are reported to be recruited"),
+    "transit": ("Transit", "where people are reported to pass through"),
+    "destination": ("Destination", "where people are reported to be taken"),
     "observed": ("Observed", "where the record itself was made or posted"),
 }
 KINDS = {"platform": "Platforms", "ngo": "NGOs", "agency": "Agencies"}

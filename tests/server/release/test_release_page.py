@@ -1,0 +1,116 @@
+"""The page as text: self-contained, careful with its words, legible in both schemes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from federation.plan import StudyPlan
+from server.release.bundle import Release, verify_release
+from server.release.content import RESPONSIBLE_USE
+from server.release.page import render_page
+
+AVOIDED = ("victim", "suspect", "hot-spot", "hotspot", "hot spot", "predict", "target", "surveil")
+
+
+def page(directory: Path) -> str:
+    return (directory / "index.html").read_text(encoding="utf-8")
+
+
+def words(text: str) -> str:
+    """What a reader sees, white space folded."""
+    body = re.sub(r"<style>.*?</style>", " ", text, flags=re.S)
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body)))
+
+
+@pytest.mark.parametrize("name", ["twelve", "states"])
+def test_words_to_avoid_are_only_in_the_statement(name: str, request: pytest.FixtureRequest) -> None:
+    text = html.unescape(page(request.getfixturevalue(name)))
+    assert text.count(RESPONSIBLE_USE) == 1
+    rest = text.replace(RESPONSIBLE_USE, "").lower()
+    assert [word for word in AVOIDED if word in rest] == []
+
+
+@pytest.mark.parametrize("name", ["twelve", "states"])
+def test_asks_the_network_for_nothing_and_runs_nothing(name: str, request: pytest.FixtureRequest) -> None:
+    text = page(request.getfixturevalue(name))
+    assert not re.search(r"https?://|//[a-z]|@import|url\(|<script|<iframe|<img|<object| style=| on[a-z]+=", text)
+    assert set(re.findall(r'(?:href|src)="([^"]+)"', text)) == {"data:,", "#figures", "release.json", "regions.csv"}
+    style = re.search(r"<style>(.*?)</style>", text, flags=re.S)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    assert f"default-src 'none'; style-src 'sha256-{digest}'" in text
+
+
+def test_label_is_in_title_banner_and_table(twelve: Path, states: Path) -> None:
+    text = page(twelve)
+    assert "<title>SYNTHETIC · north-coast-2026" in text
+    seen = words(text)
+    assert seen.count("SYNTHETIC") >= 4
+    assert "Invented places and texts. Nothing here describes the world." in seen
+    assert "REAL TEXTS, DRAWN REGIONS" in words(page(states))
+    assert "Invented" not in words(page(states))
+
+
+def test_invented_figures_for_real_places_say_so(tmp_path: Path, planned: Callable[..., StudyPlan],
+                                                 published: Callable[..., Release]) -> None:
+    published(tmp_path, planned(("RO-IS", "RO-CJ", "US-CA"), label="SYNTHETIC DRILL"))
+    seen = words(page(tmp_path))
+    assert "They do not describe the places named." in seen
+    assert "Tiles of the US lie roughly where the states do" in seen
+
+
+def test_numbers_that_protect_are_stated(twelve: Path, key: object) -> None:
+    release = verify_release(twelve, key.public)  # type: ignore[attr-defined]
+    seen = words(page(twelve))
+    for part in ("2.98 (training 2.41, statistics 1.13)", "1 in 100,000", "both reach 45", "standard deviation 14.5",
+                 "odds by 20 at most", "replace the person's slot by a null person", release.sha256,
+                 release.content["plan_sha256"], release.content["model_sha256"]):
+        assert part in seen
+
+
+def test_markup_in_public_text_stays_text(twelve: Path, key: object) -> None:
+    content = dict(verify_release(twelve, key.public).content)  # type: ignore[attr-defined]
+    content["purpose"] = "</p><script>alert(1)</script>"
+    assert b"<script" not in render_page(content, release_sha256="00" * 32)
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[i:i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2.2, "contrast ratio"."""
+    low, high = sorted((_luminance(one), _luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_every_pair_of_colours_reaches_aa(twelve: Path) -> None:
+    """4.5 to 1 for text in light, dark and both tasks; and the steps of the scale go one way."""
+    css = page(twelve).split("<style>")[1]
+    light_root, light_distress, dark_root, dark_distress = (
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+        for block in re.findall(r"(?:\:root|\.task-distress) \{([^}]*)\}", css.split("@media print")[0])[:4])
+    for palette in (light_root, light_root | light_distress, light_root | dark_root,
+                    light_root | light_distress | dark_root | dark_distress):
+        pairs = [(f"on{i}", f"bin{i}") for i in range(5)] + [
+            (ink, paper) for ink in ("ink", "soft", "accent", "link", "higher", "lower") for paper in ("page", "card")
+        ] + [("strip-ink", "strip"), ("hatch-ink", "hatch-a")]
+        assert {pair: round(contrast(palette[pair[0]], palette[pair[1]]), 2) for pair in pairs
+                if contrast(palette[pair[0]], palette[pair[1]]) < 4.5} == {}
+        steps = [_luminance(palette[f"bin{i}"]) for i in range(5)]
+        assert steps in (sorted(steps), sorted(steps, reverse=True))
+
+
+def test_table_is_in_the_order_of_the_plan_and_not_of_rates(twelve: Path) -> None:
+    text = page(twelve)
+    codes = re.findall(r'<th scope="row">[^<]*<span>(XA-\d\d)</span>', text)
+    assert codes == [f"XA-{i:02d}" for i in range(1, 13)] * 6
