@@ -138,6 +138,15 @@ def test_re_hashed_content_needs_the_key(tmp_path: Path, plan: StudyPlan, publis
         verify_release(tmp_path, SigningKey.generate().public)
 
 
+def test_a_hash_stated_wrongly_is_refused(tmp_path: Path, plan: StudyPlan, published: Publish, key: SigningKey) -> None:
+    """Content and signature fit each other, yet a reader who believes the stated hash would be misled."""
+    published(tmp_path, plan)
+    path = tmp_path / "release.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"content_sha256": "00" * 32}))
+    with pytest.raises(InputError, match="hash that it states"):
+        verify_release(tmp_path, key.public)
+
+
 def test_additions_outside_the_signature_are_refused(
     tmp_path: Path, plan: StudyPlan, published: Publish, key: SigningKey
 ) -> None:
