@@ -165,7 +165,7 @@ class PartnerStream:
                       and self._chance(self._rate(reference, Task.DISTRESS, person.places)))
         truth = {Task.RECRUITMENT: recruits, Task.DISTRESS: distressed}
         tags, text = self._text(grammar.load_language(person.language), voice, recruits, distressed)
-        row = {"record_id": str(UUID(bytes=self._rng.bytes(16), version=4)), "person_id": person.key,
+        row = {"record_id": str(UUID(bytes=self._rng.bytes(16), version=4)), "person": person.key,
                "actor_kind": person.actor, "channel": channel.value, "text": text,
                "language": person.language if self._chance(kind.language_given) else "",
                **self._dates(), **self._places(person), **self._labels(truth),
@@ -221,24 +221,28 @@ class PartnerStream:
         places = {f"region_{role.value}": person.places[role] if self._chance(share) else ""
                   for role, share in known.items()}
         country = "" if any(places.values()) else person.places[RegionRole.OBSERVED][:2]
-        return {**places, "country": country}
+        return {**places, "country_only": country}
 
     def _labels(self, truth: Mapping[Task, bool]) -> dict[str, str]:
-        kind, labels = self._kind, {f"label_{task.value}": "" for task in Task}
+        kind, labels = self._kind, dict[str, str]()
         missing = self._chance(kind.unlabelled)
-        for task in self._partner.declared_prevalence:
-            if missing:  # where a call could not be verified, some call-takers say so and others leave it empty
-                value = LabelValue.UNVERIFIED.value if self._chance(kind.other_answers) else ""
-            elif self._chance(1.0 - kind.missed if truth[task] else kind.false_alarm):
-                value = LabelValue.POSITIVE.value
-            elif not truth[task] and self._chance(kind.other_answers):
-                value = _OTHER[int(self._rng.integers(len(_OTHER)))].value
-            else:
-                value = LabelValue.NEGATIVE.value
-            labels[f"label_{task.value}"] = value
         sources = _PROVENANCE[self._partner.kind]
-        provenance = sources[int(self._rng.integers(len(sources)))].value if any(labels.values()) else ""
-        return {**labels, "label_provenance": provenance}
+        provenance = sources[int(self._rng.integers(len(sources)))].value
+        for task in Task:
+            value = self._label(truth[task], missing) if task in self._partner.declared_prevalence else ""
+            labels[f"label_{task.value}"] = value
+            labels[f"label_{task.value}_provenance"] = provenance if value else ""
+        return labels
+
+    def _label(self, truth: bool, missing: bool) -> str:
+        kind = self._kind
+        if missing:  # where a call could not be verified, some call-takers say so and others leave it empty
+            return LabelValue.UNVERIFIED.value if self._chance(kind.other_answers) else ""
+        if self._chance(1.0 - kind.missed if truth else kind.false_alarm):
+            return LabelValue.POSITIVE.value
+        if not truth and self._chance(kind.other_answers):
+            return _OTHER[int(self._rng.integers(len(_OTHER)))].value
+        return LabelValue.NEGATIVE.value
 
     def _spoil(self, row: dict[str, str]) -> str:
         reason = grammar.pick(self._rng, _BAD)

@@ -27,9 +27,10 @@ from simulations.world.parameters import SIZES, Parameters, PartnerParameters
 from simulations.world.people import Draft, Effects, PartnerStream, covered_regions, regional_effects
 from simulations.world.truth import plain, tally
 
-COLUMNS = ("record_id", "person_id", "actor_kind", "channel", "text", "language", "observed_at", "region_origin",
-           "region_transit", "region_destination", "region_observed", "country", "label_recruitment", "label_distress",
-           "label_provenance", "consent_basis", "retention_until", "synthetic")
+COLUMNS = ("record_id", "person", "actor_kind", "channel", "text", "language", "observed_at", "region_origin",
+           "region_transit", "region_destination", "region_observed", "country_only", "label_recruitment",
+           "label_recruitment_provenance", "label_distress", "label_distress_provenance", "consent_basis",
+           "retention_until", "synthetic")
 STAMP = "SYNTHETIC"
 _ROOM = 1.2  # a public band leaves room for a fifth more people than planned
 

@@ -34,7 +34,7 @@ def tally(streams: Iterable[tuple[str, Iterator[Draft]]]) -> dict[str, Any]:
     totals: dict[str, dict[str, int]] = {}
     for partner, drafts in streams:
         counts: Counter[str] = Counter()
-        for _, records in groupby(drafts, key=lambda draft: draft.row["person_id"]):
+        for _, records in groupby(drafts, key=lambda draft: draft.row["person"]):
             counts["people"] += 1
             good = []
             for draft in records:

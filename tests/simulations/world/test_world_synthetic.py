@@ -103,9 +103,8 @@ def test_rows_hold_the_agreed_columns_and_known_words(rows: dict[str, list[dict[
             for task in Task:
                 assert row[f"label_{task.value}"] in labels
                 assert not row[f"label_{task.value}"] or task in partner.declared_prevalence
-            labelled = any(row[f"label_{task.value}"] for task in Task)
-            assert bool(row["label_provenance"]) == labelled
-            assert not labelled or Provenance(row["label_provenance"])
+                assert bool(row[f"label_{task.value}_provenance"]) == bool(row[f"label_{task.value}"])
+                assert not row[f"label_{task.value}"] or Provenance(row[f"label_{task.value}_provenance"])
             if is_bad:
                 continue
             assert row["text"]
@@ -114,12 +113,18 @@ def test_rows_hold_the_agreed_columns_and_known_words(rows: dict[str, list[dict[
             for role in RegionRole:
                 region = row[f"region_{role.value}"]
                 assert not region or check_region(region, synthetic=True) in WORLD.regions
-            assert not row["country"] or check_country(row["country"], synthetic=True)
+            assert not row["country_only"] or check_country(row["country_only"], synthetic=True)
+
+
+def test_the_shipped_mapping_reads_every_column() -> None:
+    # A renamed person column would go unnoticed otherwise: it is optional, and each record would be its own unit.
+    mapping = pytest.importorskip("clients.ingest.mapping").load_mapping("leelight")
+    assert set(COLUMNS) - {"synthetic"} <= set(mapping.columns())
 
 
 def test_people_have_several_records_and_fit_the_band(rows: dict[str, list[dict[str, str]]]) -> None:
     for partner in WORLD.partners:
-        per_person = Counter(row["person_id"] for row in rows[partner.name])
+        per_person = Counter(row["person"] for row in rows[partner.name])
         mean = sum(per_person.values()) / len(per_person)
         assert len(per_person) <= partner.slots
         assert max(per_person.values()) <= Parameters().records_cap
@@ -162,7 +167,7 @@ def test_people_rates_are_the_mean_of_one_mention_a_person() -> None:
     for partner in WORLD.partners:
         for d in WORLD.stream(partner.name):
             if not d.bad:
-                mentions.setdefault(d.row["person_id"], []).extend(
+                mentions.setdefault(d.row["person"], []).extend(
                     (role.value, d.row[f"region_{role.value}"], d.truth[Task.DISTRESS])
                     for role in RegionRole if d.row[f"region_{role.value}"])
     cell = WORLD.truth()["prevalence"]["distress"]["destination"]["XA-09"]
@@ -223,7 +228,7 @@ def test_text_alone_separates_the_classes_but_not_perfectly() -> None:
     names = ("ngo-outreach", "ngo-legal", "agency-helpline", "agency-labour")
     drafts = [d for name in names for d in SyntheticWorld(seed=5).stream(name) if not d.bad]
     features = TfidfVectorizer(min_df=3).fit_transform([d.row["text"] for d in drafts])
-    order = sorted(range(len(drafts)), key=lambda i: drafts[i].row["person_id"][::-1])  # people stay on one side
+    order = sorted(range(len(drafts)), key=lambda i: drafts[i].row["person"][::-1])  # people stay on one side
     cut = len(drafts) * 7 // 10
     for task in Task:
         label = f"label_{task.value}"
@@ -240,7 +245,7 @@ def test_any_size_gives_whole_people(seed: int, people: int, which: PartnerParam
     partner = replace(which, people=people)
     world = SyntheticWorld(seed=seed, parameters=Parameters(partners=(partner,)))
     drafts = list(world.stream(partner.name))
-    assert len({d.row["person_id"] for d in drafts}) == people <= world.partners[0].slots
+    assert len({d.row["person"] for d in drafts}) == people <= world.partners[0].slots
     assert all(set(d.row) == set(COLUMNS) for d in drafts)
     assert [d.row for d in drafts] == [d.row for d in world.stream(partner.name)]
 
