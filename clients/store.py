@@ -75,6 +75,8 @@ class AddResult:
     duplicates: tuple[UUID, ...]
     conflicts: tuple[int, ...] = ()
     """Positions, in the batch that was given, of rows whose id is taken by a different text."""
+    positions: tuple[int, ...] = ()
+    """Positions, in the batch that was given, of the accepted rows."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ class RecordStore:
             return AddResult(0, ())
         duplicates: list[UUID] = []
         conflicts: list[int] = []
+        positions: list[int] = []
         fresh: dict[str, dict[str, Any]] = {}
         texts: dict[str, str] = {}
         with self._write() as connection:
@@ -151,6 +154,7 @@ class RecordStore:
                 if earlier is None:
                     texts[key] = record.text
                     fresh[key] = _row(record)
+                    positions.append(position)
                     continue
                 duplicates.append(record.record_id)
                 if earlier != record.text:
@@ -158,7 +162,7 @@ class RecordStore:
             if fresh:
                 connection.execute(insert(_records), list(fresh.values()))
                 _advance(connection)
-        return AddResult(len(fresh), tuple(duplicates), tuple(conflicts))
+        return AddResult(len(fresh), tuple(duplicates), tuple(conflicts), tuple(positions))
 
     def __len__(self) -> int:
         with self._read() as connection:

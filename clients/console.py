@@ -1,0 +1,85 @@
+"""The partner's commands: `leelight partner ...`. Thin: each finds the home and calls the part that does the work."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from federation.errors import InputError
+
+if TYPE_CHECKING:
+    from clients.ingest.report import IngestReport
+
+app = typer.Typer(no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def partner() -> None:
+    """A partner's node."""
+
+
+@app.command()
+def ingest(
+    file: Annotated[Path, typer.Argument(help="CSV, TSV, JSON Lines or Parquet, in UTF-8.")],
+    mapping: Annotated[str, typer.Option(help="A shipped mapping by name, or the path of a YAML file.")],
+    home: Annotated[Path, typer.Option(help="The node's home folder.")],
+    retention_until: Annotated[str | None, typer.Option(
+        help="Keep until this date (YYYY-MM-DD), for rows that carry none.")] = None,
+    exclude: Annotated[list[str] | None, typer.Option(help="Leave this column out. Repeat for several.")] = None,
+    language_default: Annotated[str | None, typer.Option(
+        help="Language (BCP 47) of texts whose language cannot be told.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Read a file into the record store: checked, redacted, pseudonymised.
+
+    Exit code 0: every row is in the store. 3: some rows were set aside. 2: refused, or no row could be used.
+    """
+    try:
+        report = _ingest(file, mapping, home, _date(retention_until), frozenset(exclude or ()), language_default)
+    except InputError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
+        raise typer.Exit(2) from None
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    else:
+        report.show(Console())
+    raise typer.Exit(report.exit_code)
+
+
+def _ingest(file: Path, mapping_name: str, home: Path, until: date | None, exclude: frozenset[str],
+            language: str | None) -> IngestReport:
+    # Imported here so that `--help` does not wait for pandas and SQLAlchemy.
+    from clients.ingest.mapping import load_mapping
+    from clients.ingest.pipeline import ingest_file
+    from clients.node import NodeHome
+    from clients.store import RecordStore
+
+    node = NodeHome.load(home)
+    mapping = load_mapping(mapping_name)
+    if language is not None:
+        mapping = mapping.model_copy(update={"language": mapping.language.model_copy(update={"default": language})})
+    with RecordStore(node.store_path) as store, Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} rows"),
+            TimeElapsedColumn(), console=Console(stderr=True), transient=True,
+            disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("reading", total=None)
+        return ingest_file(
+            file, mapping=mapping, store=store, secret=node.person_secret(), partner_kind=node.settings.kind,
+            today=datetime.now(UTC).date(), quarantine_dir=node.quarantine_dir, retention_until=until, exclude=exclude,
+            synthetic=node.settings.synthetic, progress=lambda rows: bar.update(task, completed=rows))
+
+
+def _date(value: str | None) -> date | None:
+    if value is None:
+        return None
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise InputError("--retention-until", "is not a date", bound="YYYY-MM-DD", remedy="write it as 2030-12-31") \
+            from None
