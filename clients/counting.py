@@ -47,9 +47,9 @@ def true_table(
         return table
     _, rows, regions, roles = (np.array(column) for column in zip(*chosen.values(), strict=True))
     flags = _flags(plan, entry, prepared, model, rows)
-    np.add.at(table, (regions, roles, 0), 1)
-    for task in range(len(plan.tasks)):
-        np.add.at(table, (regions, roles, 1 + task), flags[:, task])
+    entries = np.hstack([np.ones((len(rows), 1), dtype=np.int64), flags])
+    for region, role, entry_row in zip(regions, roles, entries, strict=True):
+        table[region, role] += entry_row
     return table
 
 

@@ -94,7 +94,8 @@ def prepare(home: NodeHome, plan: StudyPlan, *, progress: Callable[[int], None] 
     # Whichever is later: no plan can bring back a record whose retention has ended.
     with RecordStore(home.store_path) as store:
         frame = store.frame(max(date.today(), plan.period_end))
-    readable = [tag == "und" or language_covered(encoder, tag) for tag in frame["language"]]
+    # Explicitly boolean: pandas takes an empty plain list for a list of columns.
+    readable = np.array([tag == "und" or language_covered(encoder, tag) for tag in frame["language"]], dtype=bool)
     frame = frame[readable].reset_index(drop=True)
     cache = FeatureCache(home.cache_dir, encoder, key=home.person_secret())
     features = cache.features(list(frame["text"]), progress=progress)

@@ -79,7 +79,7 @@ def train_round(
             drawn = sample_slots(rule.slots, rule.sampling_probability, stream)
             rows = torch.from_numpy(drawn[drawn < len(people)])
             optimizer.zero_grad()
-            person_losses(wrapped, people, rows).sum().backward()
+            person_losses(wrapped, people, rows).sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     finally:
         # Opacus hangs hooks and per-person gradients on the module: neither may outlive the round.

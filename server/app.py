@@ -1,4 +1,4 @@
-"""The ServerApp: verify the plan, run the round loop, write the release.
+"""The ServerApp: verify the plan, run the round loop, keep the outcome.
 
 Where the coordinator's home is comes from the coordinator's own environment (`LEELIGHT_COORDINATOR`) or, in process,
 from the context; never from the run config, which the partners see.

@@ -1,18 +1,29 @@
-"""The coordinator's home: its key, and one folder for each study with what came out of it."""
+"""The coordinator's home: its key, and what came out of a study.
+
+The ServerApp only keeps the outcome. Making a release of it is a step of its own, taken by the coordinator afterwards:
+nothing is published because a run happened to end.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from safetensors.numpy import save_file
+import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from federation.canonical import sha256_hex
+from federation.errors import InputError
 from federation.identity import SigningKey
+from federation.messages import Arrays
 from federation.plan import SignedPlan
-from server.release.bundle import write_release
+from federation.statistics import SummedTables, TableLayout
 from server.rounds import StudyOutcome
+
+if TYPE_CHECKING:
+    from server.release.bundle import Release
 
 
 class CoordinatorHome:
@@ -21,7 +32,8 @@ class CoordinatorHome:
     ```
     coordinator.key      signing key (0600)
     plan.json            the signed plan                 model.safetensors   the published model
-    stages.json          who answered, late, refused     release/            what is published
+    tables.json          the sum of noisy tables         stages.json         who answered, was late, declined
+    release/             what is published
     ```
     """
 
@@ -47,11 +59,49 @@ class CoordinatorHome:
         return self.path / "model.safetensors"
 
     def keep(self, signed: SignedPlan, outcome: StudyOutcome) -> None:
-        """Write what a study left, the release last."""
+        """Write what a study left."""
         (self.path / "plan.json").write_text(signed.to_json() + "\n", encoding="utf-8")
         save_file(outcome.model, self.model_path, metadata={"plan_sha256": signed.sha256})
+        tables = {"plan_sha256": signed.sha256, "counts": outcome.tables.counts.tolist(),
+                  "noise_variance": outcome.tables.noise_variance, "partners": outcome.tables.partners}
+        (self.path / "tables.json").write_text(json.dumps(tables) + "\n", encoding="utf-8")
         stages = [asdict(stage) for stage in outcome.stages]
         (self.path / "stages.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
-        write_release(self.release_dir, plan=signed.plan, plan_sha256=signed.sha256, tables=outcome.tables,
-                      model_sha256=sha256_hex(self.model_path.read_bytes()), released_on=signed.plan.period_end,
-                      key=self.signing_key())
+
+    def signed_plan(self) -> SignedPlan:
+        """The plan of the study that was kept here, verified again.
+
+        Raises:
+            InputError: if it does not check out.
+        """
+        return SignedPlan.open((self.path / "plan.json").read_text(encoding="utf-8"),
+                               trusted_key=self.signing_key().public)
+
+    def model(self) -> Arrays:
+        """The published model."""
+        return load_file(self.model_path)
+
+    def tables(self) -> SummedTables:
+        """The sum of noisy tables.
+
+        Raises:
+            InputError: if it was kept for another plan.
+        """
+        plan = self.signed_plan()
+        kept = json.loads((self.path / "tables.json").read_text(encoding="utf-8"))
+        if kept["plan_sha256"] != plan.sha256:
+            raise InputError("tables.json", "belongs to another plan", remedy="run the study again")
+        layout = TableLayout(regions=plan.plan.statistics.regions, roles=plan.plan.statistics.roles,
+                             tasks=plan.plan.tasks)
+        return SummedTables(layout=layout, counts=layout.check(np.array(kept["counts"], dtype=np.int64)),
+                            noise_variance=float(kept["noise_variance"]), partners=tuple(kept["partners"]))
+
+    def release(self) -> Release:
+        """Make the release of the study that was kept here, sign it and write it to `release/`."""
+        # Imported here: the ServerApp keeps outcomes and has no use for templates.
+        from server.release.bundle import write_release
+
+        signed = self.signed_plan()
+        return write_release(self.release_dir, plan=signed.plan, plan_sha256=signed.sha256, tables=self.tables(),
+                             model_sha256=sha256_hex(self.model_path.read_bytes()), key=self.signing_key(),
+                             released_on=signed.plan.period_end)

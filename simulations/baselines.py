@@ -15,30 +15,39 @@ from clients.people import People
 from clients.training import StepRule, person_losses, train_round
 from federation.messages import Arrays
 from federation.model import MultiTaskHead, initial_model, load_arrays, model_arrays
-from federation.plan import StudyPlan, averaged_rounds
+from federation.plan import StudyPlan, TrainingSpec, averaged_rounds
 from federation.randomness import RandomStream
 from server.aggregation import mean_of, weighted_mean
 
 _POOLED_STEPS = 60
 
 
-def alone(plan: StudyPlan, partner: str, people: People, streams: Callable[[int], RandomStream]) -> Arrays:
-    """One partner trains by itself: the plan's steps, clip and noise, and so the same epsilon."""
-    return _rounds(plan, {partner: people}, StepRule.of, lambda _partner, number: streams(number))
+def alone(plan: StudyPlan, partner: str, people: People, *, root: bytes) -> Arrays:
+    """One partner trains by itself: the plan's steps, clip and noise, and so the same epsilon.
+
+    Args:
+        plan: whose training rule holds.
+        partner: its name in the roster.
+        people: its training people.
+        root: seed of the noise.
+    """
+    def stream(_partner: str, number: int) -> RandomStream:
+        return RandomStream.derived(root, str(number))
+
+    return _rounds(plan, {partner: people}, StepRule.of, stream)
 
 
 def federated_without_privacy(plan: StudyPlan, people: dict[str, People]) -> Arrays:
-    """The plan's rounds without clipping or noise, and with true sizes as divisors and weights in step."""
-    def rule(training: object, slots: int) -> StepRule:
-        del training
-        return replace(StepRule.of(plan.training, slots), noise_multiplier=0.0, l2_clip_norm=math.inf,
+    """The plan's rounds with everybody in every step and neither clipping nor noise."""
+    def rule(training: TrainingSpec, slots: int) -> StepRule:
+        return replace(StepRule.of(training, slots), noise_multiplier=0.0, l2_clip_norm=math.inf,
                        sampling_probability=1.0)
 
     unused = RandomStream.derived(b"no noise is drawn from this one", "baseline")
     return _rounds(plan, people, rule, lambda _partner, _number: unused)
 
 
-def _rounds(plan: StudyPlan, people: dict[str, People], rule: Callable[..., StepRule],
+def _rounds(plan: StudyPlan, people: dict[str, People], rule: Callable[[TrainingSpec, int], StepRule],
             stream: Callable[[str, int], RandomStream]) -> Arrays:
     slots = {entry.name: entry.slots for entry in plan.roster}
     model = model_arrays(initial_model(plan))
@@ -61,7 +70,7 @@ def pooled_without_privacy(plan: StudyPlan, people: Sequence[People]) -> Arrays:
     count = sum(len(group) for group in everybody)
     if not count:
         return model_arrays(model)
-    decay = plan.training.weight_decay / 5  # without noise to tame, a fifth serves better
+    decay = plan.training.weight_decay
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=_POOLED_STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:

@@ -68,8 +68,9 @@ class TerminalDisplay:
             ("Together", f"[bold]ε ≤ {up(cost.total)} at δ = {cost.delta:g}[/bold] (composed as privacy loss "
                          "distributions, an upper bound)"),
             ("At several partners", f"the same person's ε: {several}"),
-            ("Published", f"rates by region ({len(plan.statistics.regions)}), role ({', '.join(plan.statistics.roles)}) "
-                          f"and task, with intervals; noisy counts below the threshold are withheld"),
+            ("Published", f"rates by region ({len(plan.statistics.regions)}), role "
+                          f"({', '.join(plan.statistics.roles)}) and task, with intervals; cells whose noisy count is "
+                          "below the threshold are withheld"),
             ("Encoder", f"{plan.encoder.name} {plan.encoder.version}, {plan.encoder.dimension} dimensions, frozen"),
             ("Plan", f"{plan.sha256[:16]}…, signed"),
         )

@@ -6,7 +6,6 @@ off, and stopped by its process id when the run is over; a plain `flwr run . loc
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -57,7 +56,8 @@ def run_flower(signed: SignedPlan, coordinator: CoordinatorHome, homes: Sequence
     except ImportError:
         program = None
     if program is None:
-        raise InputError("simulation.engine", "Flower's engine is not installed", remedy="pip install 'leelight[engine]'")
+        raise InputError("simulation.engine", "Flower's engine is not installed",
+                         remedy="pip install 'leelight[engine]'")
     scratch = coordinator.path / "flower"
     scratch.mkdir(mode=0o700)
     port = _free_port()
@@ -65,13 +65,13 @@ def run_flower(signed: SignedPlan, coordinator: CoordinatorHome, homes: Sequence
     with _superlink(program, port, scratch, environment):
         _configure(scratch, port, len(homes))
         (scratch / "run.toml").write_text(tomli_w.dumps({"plan": signed.to_json()}), encoding="utf-8")
-        finished = subprocess.run(
+        finished = subprocess.run(  # noqa: S603  our own arguments only
             [str(Path(program).with_name("flwr")), "run", str(_PROJECT), "study", "--stream", "--run-config",
              str(scratch / "run.toml")],
             env=environment, cwd=scratch, capture_output=True, text=True, check=False,
             timeout=60 + signed.plan.conduct.stage_deadline_seconds * (2 + signed.plan.training.rounds))
         (scratch / "flwr.log").write_text(finished.stdout + finished.stderr, encoding="utf-8")
-    if not coordinator.release_dir.is_dir():
+    if not coordinator.model_path.is_file():
         raise InputError("simulation.engine", "Flower's engine did not finish the study",
                          remedy=f"read {scratch / 'flwr.log'} and {scratch / 'superlink.log'}")
 
@@ -102,8 +102,9 @@ def _configure(scratch: Path, port: int, nodes: int) -> None:
 @contextmanager
 def _superlink(program: str, port: int, scratch: Path, environment: dict[str, str]) -> Iterator[None]:
     with (scratch / "superlink.log").open("w") as output:
-        process = subprocess.Popen([program, "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)],
-                                   env=environment, cwd=scratch, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(  # noqa: S603  our own arguments only
+            [program, "--insecure", "--simulation", "--host", "127.0.0.1", "--port", str(port)],
+            env=environment, cwd=scratch, stdout=output, stderr=subprocess.STDOUT)
         try:
             _wait_ready(process, port)
             yield
@@ -126,9 +127,3 @@ def _wait_ready(process: subprocess.Popen[bytes], port: int) -> None:
             time.sleep(0.1)
     raise InputError("simulation.engine", f"Flower's SuperLink was not ready within {_READY_SECONDS} s",
                      remedy="see superlink.log in the coordinator's folder")
-
-
-def outcome_of(coordinator: CoordinatorHome) -> list[dict[str, object]]:
-    """The stage reports that a finished study left."""
-    stages: list[dict[str, object]] = json.loads((coordinator.path / "stages.json").read_text(encoding="utf-8"))
-    return stages

@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.numpy import load_file
 
 from clients.node import NodeHome
 from clients.people import People, Prepared, prepare, training_people
-from federation.messages import Arrays
 from federation.plan import SignedPlan, StudyPlan
 from federation.privacy.guarantee import Price, price
-from federation.randomness import RandomStream
 from federation.taxonomy import RegionRole, Task
 from server.coordinator import CoordinatorHome
 from server.rounds import Observer
@@ -98,6 +95,7 @@ def run_federation(settings: Settings, folder: Path, display: Display) -> Federa
         run_flower(signed, coordinator, homes)
     else:
         run_in_process(signed, coordinator, homes, display)
+    coordinator.release()
     quality, people = _compare(settings, plan, coordinator, homes, display)
     result = FederationResult(plan=plan, folder=folder, sources=tuple(sources), quality=quality, test_people=people)
     (folder / "results.json").write_text(json.dumps(as_json(result), indent=1, sort_keys=True) + "\n", encoding="utf-8")
@@ -126,15 +124,17 @@ def _compare(settings: Settings, plan: StudyPlan, coordinator: CoordinatorHome, 
     prepared = [prepare(home, plan) for home in ready]
     test = held_out(ready, plan, prepared)
     quality: Comparison = {task: {} for task in plan.tasks}
-    _enter(quality, "federated", evaluate(plan, load_file(coordinator.model_path), test))
+    _enter(quality, "federated", evaluate(plan, coordinator.model(), test))
     if settings.simulation.baselines:
         people = _people(plan, ready, prepared)
         advance = display.working("Compare", len(people) + 2)
         _compare_alone(settings, plan, people, test, quality, advance)
-        for name, train in (("federated_without_privacy", lambda: baselines.federated_without_privacy(plan, people)),
-                            ("pooled_without_privacy", lambda: baselines.pooled_without_privacy(plan, [*people.values()]))):
-            _enter(quality, name, evaluate(plan, train(), test))
-            advance(1)
+        _enter(quality, "federated_without_privacy",
+               evaluate(plan, baselines.federated_without_privacy(plan, people), test))
+        advance(1)
+        _enter(quality, "pooled_without_privacy",
+               evaluate(plan, baselines.pooled_without_privacy(plan, [*people.values()]), test))
+        advance(1)
     return quality, test.people
 
 
@@ -153,8 +153,7 @@ def _compare_alone(settings: Settings, plan: StudyPlan, people: dict[str, People
     for task in plan.tasks:
         quality[task]["alone"] = {}
     for partner, own in people.items():
-        root = seeded_key(settings.seed, "alone", partner)
-        model = baselines.alone(plan, partner, own, lambda number, root=root: RandomStream.derived(root, str(number)))
+        model = baselines.alone(plan, partner, own, root=seeded_key(settings.seed, "alone", partner))
         figures = evaluate(plan, model, test)
         for column, task in enumerate(plan.tasks):
             if bool(own.weights[:, :, column].any()):

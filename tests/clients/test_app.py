@@ -1,0 +1,184 @@
+"""The door of the node: what a coordinator may learn from it, whatever it sends."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+import clients.app
+from clients.app import app
+from clients.node import NodeHome
+from federation.errors import RefusalCode
+from federation.identity import SigningKey
+from federation.messages import HELLO, OK, TABLE, TRAIN, Reply, Request, read_reply, request_content
+from federation.model import initial_model, model_arrays
+from federation.plan import SignedPlan, StudyPlan
+from tests.worlds import make_home, make_plan, make_records, sign
+
+QUOTED = "row 17: call +44 7700 900123"
+
+
+@pytest.fixture(autouse=True)
+def _identity() -> None:
+    TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
+
+
+def context(home: NodeHome | None, plan_text: str) -> Context:
+    config: dict[str, Any] = {} if home is None else {"node-home": str(home.path)}
+    return Context(run_id=1, node_id=1, node_config=config, state=RecordDict(), run_config={"plan": plan_text})
+
+
+def ask(home: NodeHome | None, plan: StudyPlan, kind: str, *, text: str | None = None, sha: str | None = None,
+        number: int = 0, arrays: Any = None) -> Reply:
+    request = Request(plan_sha256=sha or plan.sha256, round_number=number, arrays=arrays)
+    reply = app(Message(request_content(request), 1, kind), context(home, text or sign(plan).to_json()))
+    return read_reply(reply)
+
+
+@pytest.fixture
+def plan() -> StudyPlan:
+    return make_plan()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> NodeHome:
+    return make_home(tmp_path, 0, records=make_records(40, people=25))
+
+
+def test_a_good_request_is_answered(home: NodeHome, plan: StudyPlan) -> None:
+    assert ask(home, plan, HELLO) == Reply(code=OK, partner="partner-0")
+    model = model_arrays(initial_model(plan))
+    trained = ask(home, plan, TRAIN, number=1, arrays=model)
+    assert trained.code == OK
+    assert trained.arrays is not None
+    assert np.abs(trained.arrays["output.weight"]).max() > 0
+    table = ask(home, plan, TABLE, arrays=model)
+    assert table.table is not None
+    assert table.table.shape == (3, 2, 3)
+
+
+def test_a_reply_holds_the_stated_fields_and_nothing_else(home: NodeHome, plan: StudyPlan) -> None:
+    request = Request(plan_sha256=plan.sha256, round_number=1, arrays=model_arrays(initial_model(plan)))
+    reply = app(Message(request_content(request), 1, TRAIN), context(home, sign(plan).to_json()))
+    assert set(reply.content) == {"reply", "arrays"}
+    assert dict(reply.content.config_records["reply"]) == {"code": "ok", "partner": "partner-0"}
+    assert not reply.content.metric_records
+
+
+def test_an_unknown_coordinator_is_refused(home: NodeHome, plan: StudyPlan) -> None:
+    foreign = SignedPlan.sign(plan, SigningKey.from_bytes(b"z" * 32)).to_json()
+    assert ask(home, plan, HELLO, text=foreign).code == RefusalCode.PLAN_NOT_TRUSTED
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "nonsense"])
+def test_a_broken_plan_is_refused(home: NodeHome, plan: StudyPlan, text: str) -> None:
+    assert ask(home, plan, HELLO, text=text).code == RefusalCode.PLAN_INVALID
+
+
+def test_a_plan_that_understates_its_price_is_refused(home: NodeHome, plan: StudyPlan) -> None:
+    cheap = plan.model_copy(update={"privacy": plan.privacy.model_copy(update={"total_epsilon": 0.01})})
+    assert ask(home, cheap, HELLO).code == RefusalCode.PLAN_INVALID
+
+
+@pytest.mark.parametrize("change", [{"slots": 64}, {"slots": 16}, {"name": "partner-9"}, {"regions": ("XA-01",)},
+                                    {"public_key": "0" * 64}])
+def test_a_plan_that_misstates_the_partner_is_refused(home: NodeHome, plan: StudyPlan, change: dict[str, Any]) -> None:
+    first = plan.roster[0].model_copy(update=change)
+    other = plan.model_copy(update={"roster": (first, *plan.roster[1:])})
+    assert ask(home, other, HELLO).code == RefusalCode.NOT_IN_ROSTER
+
+
+def test_a_synthetic_study_never_meets_real_records(tmp_path: Path, plan: StudyPlan) -> None:
+    real = make_home(tmp_path, 0, records=make_records(5), synthetic=False)
+    assert ask(real, plan, HELLO).code == RefusalCode.NOT_CONFIGURED
+
+
+def test_a_node_without_a_home_or_records_says_so(tmp_path: Path, plan: StudyPlan) -> None:
+    assert ask(None, plan, HELLO).code == RefusalCode.NOT_CONFIGURED
+    empty = make_home(tmp_path, 0)
+    assert ask(empty, plan, HELLO).code == OK
+    assert ask(empty, plan, TRAIN, number=1, arrays=model_arrays(initial_model(plan))).code == RefusalCode.NOT_READY
+
+
+def test_a_store_without_a_usable_record_answers_like_any_other(tmp_path: Path, plan: StudyPlan) -> None:
+    # A refusal here would tell that there is nobody; null people answer with noise alone.
+    nobody = make_home(tmp_path, 0, records=[])
+    model = model_arrays(initial_model(plan))
+    assert ask(nobody, plan, TRAIN, number=1, arrays=model).code == OK
+    assert ask(nobody, plan, TABLE, arrays=model).code == OK
+
+
+def test_one_person_is_enough(tmp_path: Path, plan: StudyPlan) -> None:
+    one = make_home(tmp_path, 0, records=make_records(1))
+    assert ask(one, plan, TRAIN, number=1, arrays=model_arrays(initial_model(plan))).code == OK
+
+
+@pytest.mark.parametrize("number", [0, -1, 3])
+def test_a_round_outside_the_plan_is_refused(home: NodeHome, plan: StudyPlan, number: int) -> None:
+    reply = ask(home, plan, TRAIN, number=number, arrays=model_arrays(initial_model(plan)))
+    assert reply.code == RefusalCode.BAD_REQUEST
+
+
+def test_a_request_for_another_plan_is_refused(home: NodeHome, plan: StudyPlan) -> None:
+    assert ask(home, plan, HELLO, sha="0" * 64).code == RefusalCode.BAD_REQUEST
+
+
+@pytest.mark.parametrize("bad", ["nan", "inf", "shape", "dtype", "name", "none"])
+def test_a_bad_model_is_refused(home: NodeHome, plan: StudyPlan, bad: str) -> None:
+    arrays: Any = model_arrays(initial_model(plan))
+    if bad in ("nan", "inf"):
+        arrays["output.weight"][0, 0] = float(bad)
+    elif bad == "shape":
+        arrays["output.weight"] = arrays["output.weight"][:, :-1]
+    elif bad == "dtype":
+        arrays["output.weight"] = arrays["output.weight"].astype(np.float64)
+    elif bad == "name":
+        arrays["other"] = arrays.pop("output.weight")
+    else:
+        arrays = None
+    for kind, number in ((TRAIN, 1), (TABLE, 0)):
+        assert ask(home, plan, kind, number=number, arrays=arrays).code == RefusalCode.BAD_REQUEST
+
+
+def test_no_exception_text_leaves_or_is_logged(home: NodeHome, plan: StudyPlan, monkeypatch: pytest.MonkeyPatch,
+                                               caplog: pytest.LogCaptureFixture) -> None:
+    def explode(*_: object) -> None:
+        raise ValueError(QUOTED)
+
+    for name in ("check_claim", "prepare", "train_round", "noisy_table"):
+        clients.app._verified.cache_clear()
+        clients.app._prepared.cache_clear()
+        with monkeypatch.context() as patch, caplog.at_level(logging.DEBUG):
+            patch.setattr(clients.app, name, explode)
+            for kind, number in ((HELLO, 0), (TRAIN, 1), (TABLE, 0)):
+                request = Request(plan_sha256=plan.sha256, round_number=number,
+                                  arrays=model_arrays(initial_model(plan)))
+                reply = app(Message(request_content(request), 1, kind), context(home, sign(plan).to_json()))
+                assert not reply.has_error()
+                assert set(reply.content.config_records["reply"]) == {"code", "partner"}
+                assert "7700" not in str(reply.content)
+                assert str(home.path) not in str(reply.content)
+    assert "failed: ValueError at" in caplog.text
+    assert "row 17" not in caplog.text
+    assert "7700" not in caplog.text
+    assert str(home.path) not in caplog.text
+
+
+def test_garbage_requests_get_a_code(home: NodeHome, plan: StudyPlan) -> None:
+    for content in (RecordDict(), RecordDict({"arrays": request_content(Request(
+            plan_sha256="x", round_number=1, arrays=model_arrays(initial_model(plan))))["arrays"]})):
+        reply = read_reply(app(Message(content, 1, TRAIN), context(home, sign(plan).to_json())))
+        assert reply.code == RefusalCode.BAD_REQUEST
+
+
+def test_a_code_that_is_not_on_the_list_is_not_passed_on() -> None:
+    from flwr.app import ConfigRecord
+
+    message = Message(RecordDict({"reply": ConfigRecord({"code": QUOTED, "partner": ""})}), 1, TRAIN)
+    assert read_reply(message) == Reply(code=RefusalCode.FAILED)

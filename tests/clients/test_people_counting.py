@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clients.counting import noisy_table, true_table
+from clients.node import NodeHome
+from clients.people import prepare, target_matrix, training_people
+from clients.store import RecordStore
+from federation.errors import Refusal
+from federation.model import initial_model, prior_logits
+from federation.records import Record
+from federation.taxonomy import Task
+from tests.worlds import DIMENSION, make_home, make_plan, make_records
+
+PLAN = make_plan()
+
+
+def model() -> torch.nn.Module:
+    torch.manual_seed(3)
+    head = initial_model(PLAN)
+    head.output.weight.data.normal_()
+    return head
+
+
+def table_of(home: NodeHome) -> np.ndarray:
+    return true_table(home, PLAN, PLAN.roster[0], prepare(home, PLAN), model())  # type: ignore[arg-type]
+
+
+def test_people_are_grouped_masked_and_bounded(tmp_path: Path) -> None:
+    home = make_home(tmp_path, 0, records=make_records(200, people=20))
+    prepared = prepare(home, PLAN)
+    people = training_people(home, PLAN, PLAN.roster[0], prepared)
+    assert 8 <= len(people) <= 20  # a fifth is held out
+    assert people.features.shape[1:] == (4, DIMENSION + 1)
+    totals = people.weights.sum(dim=1)
+    torch.testing.assert_close(totals[totals > 0], torch.ones_like(totals[totals > 0]))
+    assert (people.features[..., -1][people.weights.sum(dim=2) > 0] == 0.1).all()
+
+
+def test_people_beyond_the_slots_do_not_train(tmp_path: Path) -> None:
+    home = make_home(tmp_path, 0, slots=8, records=make_records(100))
+    entry = make_plan(slots=8).roster[0]
+    assert len(training_people(home, make_plan(slots=8), entry, prepare(home, PLAN))) == 8
+
+
+def test_the_held_out_never_train_in_any_study(tmp_path: Path) -> None:
+    home = make_home(tmp_path, 0, records=make_records(100))
+    prepared = prepare(home, PLAN)
+    order = home.keyed("holdout")
+    kept = [order.value(u) >= PLAN.holdout_share for u in prepared.frame["unit_key"]]
+    assert 0.05 < 1 - np.mean(kept) < 0.4
+    none_kept = PLAN.model_copy(update={"holdout_share": 0.0})
+    labelled = ~np.isnan(target_matrix(prepared.frame, PLAN)).all(axis=1)
+    entry = PLAN.roster[0].model_copy(update={"slots": 1000})
+    assert len(training_people(home, PLAN, entry, prepared)) == int((labelled & kept).sum())
+    assert len(training_people(home, none_kept, entry, prepared)) == int(labelled.sum())
+
+
+def test_choices_repeat_for_a_plan_and_change_with_it(tmp_path: Path) -> None:
+    home = make_home(tmp_path, 0, records=make_records(200, people=20))
+    prepared = prepare(home, PLAN)
+    first, again = (training_people(home, PLAN, PLAN.roster[0], prepared) for _ in range(2))
+    assert torch.equal(first.features, again.features)
+    other = make_plan(learning_rate=2.0)
+    assert not torch.equal(training_people(home, other, other.roster[0], prepared).features, first.features)
+
+
+def test_nothing_ingested_is_a_refusal_and_an_empty_store_is_not(tmp_path: Path) -> None:
+    with pytest.raises(Refusal):
+        prepare(make_home(tmp_path, 0), PLAN)
+    home = make_home(tmp_path, 1, records=[])
+    assert len(training_people(home, PLAN, PLAN.roster[1], prepare(home, PLAN))) == 0
+    assert table_of(home).sum() == 0
+
+
+def test_expired_records_stay_out_whatever_the_plan_says(tmp_path: Path) -> None:
+    from datetime import date
+
+    old = [r.model_copy(update={"retention_until": date(2020, 1, 1)}) for r in make_records(10)]
+    back_then = PLAN.model_copy(update={"period_end": date(2019, 1, 1)})
+    assert len(prepare(make_home(tmp_path, 0, records=old), back_then).frame) == 0
+
+
+def test_languages_that_the_encoder_cannot_read_stay_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from federation.encoders.hashing import HashedNgrams
+
+    records = [r.model_copy(update={"language": tag}) for r, tag in zip(
+        make_records(4), ["en", "ro", "und", "en-GB"], strict=True)]
+    monkeypatch.setattr(HashedNgrams, "languages", frozenset({"en"}))
+    home = make_home(tmp_path, 0, records=records)
+    assert sorted(prepare(home, PLAN).frame["language"]) == ["en", "en-GB", "und"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 40), st.integers(1, 10), st.integers(0, 5))
+def test_one_person_moves_the_table_within_the_stated_sensitivity(tmp_path_factory: pytest.TempPathFactory, count: int,
+                                                                 people: int, seed: int) -> None:
+    records = make_records(count, people=people, seed=seed)
+    home = make_home(tmp_path_factory.mktemp("t"), 0, records=records)
+    full = table_of(home)
+    persons = {r.actor_key for r in records}
+    assert full[:, :, 0].sum() == len(persons)
+    assert (full[:, :, 1:] <= full[:, :, :1]).all()
+    for person in list(persons)[:2]:
+        with RecordStore(home.store_path) as store:
+            store.erase_person(str(person))
+        without = table_of(home)
+        change = full - without
+        assert np.sqrt((change**2).sum()) <= np.sqrt(1 + len(PLAN.tasks)) + 1e-9
+        assert (change != 0).any(axis=2).sum() == 1
+        full = without
+
+
+def test_a_hundred_thousand_records_of_one_person_count_once(tmp_path: Path) -> None:
+    base = make_records(1)[0]
+    from uuid import UUID
+
+    records: list[Record] = [base.model_copy(update={"record_id": UUID(int=i + 1)}) for i in range(100_000)]
+    home = make_home(tmp_path, 0, records=records)
+    prepared = prepare(home, PLAN)
+    assert len(prepared.frame) == 100_000
+    plan = PLAN.model_copy(update={"holdout_share": 0.0})
+    people = training_people(home, plan, plan.roster[0], prepared)
+    assert people.features.shape[:2] in {(1, 4), (0, 1)}
+    assert true_table(home, PLAN, PLAN.roster[0], prepared, initial_model(PLAN))[:, :, 0].sum() == 1
+
+
+def test_the_noisy_table_differs_from_the_true_one_by_noise_alone(tmp_path: Path) -> None:
+    home = make_home(tmp_path, 0, records=make_records(40), noise_seed=None)
+    prepared = prepare(home, PLAN)
+    true = table_of(home)
+    draws = np.stack([noisy_table(home, PLAN, PLAN.roster[0], prepared, model()) - true  # type: ignore[arg-type]
+                      for _ in range(200)])
+    assert draws.std() == pytest.approx(PLAN.statistics.noise_scale, rel=0.06)
+    assert abs(draws.mean()) < 0.15
+
+
+def test_prior_logits() -> None:
+    assert prior_logits((Task.RECRUITMENT, Task.DISTRESS), {Task.RECRUITMENT: 0.75}) == [
+        pytest.approx(np.log(3)), 0.0]

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from federation.encoders import language_covered, load_encoder
+from federation.encoders.base import Encoder, Features, fingerprint, unit_rows
+from federation.encoders.cache import FeatureCache
+from federation.encoders.hashing import HashedNgrams
+from federation.errors import InputError
+from federation.plan import EncoderSpec
+
+
+@pytest.fixture(scope="module")
+def use() -> Encoder:
+    return load_encoder("use-multilingual", threads=2)
+
+
+def test_use_reads_across_languages(use: Encoder) -> None:
+    vectors = use.encode(["They took my passport and I can't leave", "Me quitaron el pasaporte y no puedo salir",
+                          "Они забрали мой паспорт, и я не могу уйти", "The cat sleeps on the warm windowsill"])
+    assert vectors.shape == (4, 512)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    same, other = vectors[0] @ vectors[1:3].T, vectors[0] @ vectors[3]
+    assert same.min() > 0.5 > other
+
+
+def test_use_says_what_it_cannot_read(use: Encoder) -> None:
+    assert language_covered(use, "en")
+    assert language_covered(use, "pt-BR")
+    assert not language_covered(use, "ro")
+    assert not language_covered(use, "und")
+    assert language_covered(HashedNgrams(dimension=64), "ro")
+
+
+def test_use_does_not_depend_on_the_batch(use: Encoder) -> None:
+    texts = ["one short text", "another, rather longer text about something else entirely", "third"]
+    together = use.encode(texts)
+    apart = np.vstack([use.encode([text]) for text in texts])
+    np.testing.assert_allclose(together, apart, atol=1e-4)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text(max_size=40), max_size=5))
+def test_hashing_gives_finite_unit_rows(texts: list[str]) -> None:
+    vectors = HashedNgrams(dimension=64).encode(texts)
+    assert vectors.shape == (len(texts), 64)
+    norms = np.linalg.norm(vectors, axis=1)
+    assert np.all((np.abs(norms - 1) < 1e-5) | (norms == 0))
+
+
+def test_hashing_is_stable_across_processes() -> None:
+    # A golden row: a hash that changed between processes or versions would scramble every stored feature.
+    row = HashedNgrams(dimension=16).encode(["abc"])[0]
+    np.testing.assert_allclose(np.flatnonzero(row), np.flatnonzero(HashedNgrams(dimension=16).encode(["ABC"])[0]))
+    assert HashedNgrams(dimension=16).spec.fingerprint != HashedNgrams(dimension=32).spec.fingerprint
+
+
+def test_not_finite_is_refused() -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        unit_rows(np.array([[1.0, np.nan]], dtype=np.float32))
+
+
+@pytest.mark.parametrize(("name", "options", "message"), [
+    ("nothing", {}, "unknown"), ("hashed-ngrams", {"dimension": 3}, "16 to"),
+    ("use-multilingual", {"threads": 0}, "threads"),
+    ("local-folder", {}, "folder"), ("local-folder", {"folder": Path("/nowhere")}, "modules.json"),
+])
+def test_bad_choices_are_explained(name: str, options: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_encoder(name, **options)  # type: ignore[arg-type]
+
+
+def test_fingerprint_frames_its_parts(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"ab")
+    assert fingerprint(b"ab", b"c") != fingerprint(b"a", b"bc")
+    assert fingerprint(tmp_path / "f") == fingerprint(b"ab")
+
+
+class CountingEncoder:
+    """Eight numbers of a text; counts what it was asked to encode."""
+
+    languages = None
+    spec = EncoderSpec(name="counting", version="1", fingerprint="0" * 64, dimension=8)
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def encode(self, texts: Sequence[str]) -> Features:
+        self.seen += texts
+        return np.array([[hash_free(text) + i for i in range(8)] for text in texts], dtype=np.float32)
+
+
+def hash_free(text: str) -> float:
+    return float(sum(text.encode()) % 997)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.lists(st.sampled_from("a bb ccc dddd eeeee é 北".split()), max_size=6), max_size=4))
+def test_cache_equals_encoding_and_never_encodes_twice(batches: list[list[str]]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as root:
+        encoder = CountingEncoder()
+        for batch in batches:
+            found = FeatureCache(Path(root), encoder, key=b"k").features(batch)
+            np.testing.assert_array_equal(found, CountingEncoder().encode(batch).reshape(len(batch), 8))
+        assert len(encoder.seen) == len(set(encoder.seen))
+
+
+def test_cache_is_private_and_its_index_is_keyed(tmp_path: Path) -> None:
+    cache = FeatureCache(tmp_path, CountingEncoder(), key=b"one")
+    cache.features(["secret text"])
+    folder = next(tmp_path.iterdir())
+    assert folder.stat().st_mode & 0o777 == 0o700
+    index = (folder / "index.u8").read_bytes()
+    FeatureCache(tmp_path, CountingEncoder(), key=b"two").features(["secret text"])
+    other = next(p for p in tmp_path.iterdir() if p != folder)
+    assert (other / "index.u8").read_bytes() != index
+    assert (folder / "index.u8").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("torn", ["index", "rows", "both"])
+def test_a_torn_write_costs_work_and_nothing_else(tmp_path: Path, torn: str) -> None:
+    FeatureCache(tmp_path, CountingEncoder(), key=b"k").features(["a", "bb"])
+    folder = next(tmp_path.iterdir())
+    if torn in ("index", "both"):
+        (folder / "index.u8").write_bytes((folder / "index.u8").read_bytes()[:-5])
+    if torn in ("rows", "both"):
+        (folder / "rows.f32").write_bytes((folder / "rows.f32").read_bytes()[:-5])
+    found = FeatureCache(tmp_path, CountingEncoder(), key=b"k").features(["bb", "ccc", "a"])
+    np.testing.assert_array_equal(found, CountingEncoder().encode(["bb", "ccc", "a"]))
+
+
+def _fill(root: str, texts: list[str]) -> None:
+    FeatureCache(Path(root), CountingEncoder(), key=b"k").features(texts)
+
+
+def test_two_processes_may_fill_one_cache(tmp_path: Path) -> None:
+    texts = [f"text {i}" for i in range(1500)]
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_fill, args=(str(tmp_path), part)) for part in (texts[:1000], texts[500:])]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+        assert worker.exitcode == 0
+    encoder = CountingEncoder()
+    found = FeatureCache(tmp_path, encoder, key=b"k").features(texts)
+    assert encoder.seen == []
+    np.testing.assert_array_equal(found, CountingEncoder().encode(texts))

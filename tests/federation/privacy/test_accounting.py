@@ -1,0 +1,122 @@
+"""Golden values: dp-accounting's PLD at a 1e-4 grid, as measured independently for the privacy dossier."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from federation.errors import InputError
+from federation.plan import PrivacyClaim
+from federation.privacy.accounting import (
+    DiscreteGaussianTable,
+    SubsampledGaussian,
+    epsilon_of,
+    noise_multiplier_for,
+    table_scale_for,
+)
+from federation.privacy.guarantee import check_claim, price
+from federation.privacy.units import Budget
+from tests.worlds import make_plan
+
+
+@pytest.mark.parametrize(("probability", "noise", "steps", "expected"), [
+    (0.01, 1.0, 1000, 2.1245), (0.1, 4.0, 1000, 3.8688), (1.0, 20.0, 500, 5.5509), (0.01, 0.6, 300, 6.0206),
+])
+def test_subsampled_gaussian_golden(probability: float, noise: float, steps: int, expected: float) -> None:
+    event = SubsampledGaussian(noise_multiplier=noise, sampling_probability=probability, steps=steps)
+    assert epsilon_of([event], delta=1e-6) == pytest.approx(expected, abs=6e-4)
+
+
+def gaussian_epsilon(mu: float, delta: float) -> float:
+    """Exact epsilon of a mu-GDP Gaussian mechanism (Balle and Wang 2018, theorem 8)."""
+    def excess(epsilon: float) -> float:
+        return float(norm.cdf(mu / 2 - epsilon / mu) - math.exp(epsilon) * norm.cdf(-mu / 2 - epsilon / mu)) - delta
+
+    return float(brentq(excess, 0, 100))
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.floats(5, 60), st.integers(1, 200), st.sampled_from([1e-4, 1e-5, 1e-6]))
+def test_full_batch_is_never_below_the_exact_formula_and_close(noise: float, steps: int, delta: float) -> None:
+    exact = gaussian_epsilon(math.sqrt(steps) / noise, delta)
+    ours = epsilon_of([SubsampledGaussian(noise_multiplier=noise, sampling_probability=1.0, steps=steps)], delta=delta)
+    assert exact - 1e-9 <= ours <= exact * 1.001 + 2e-3
+
+
+def test_discrete_gaussian_is_close_to_the_continuous_one() -> None:
+    for entries in (1, 3):
+        exact = gaussian_epsilon(math.sqrt(entries) / 10.0, 1e-6)
+        ours = epsilon_of([DiscreteGaussianTable(scale=10.0, entries=entries)], delta=1e-6)
+        assert ours == pytest.approx(exact, rel=0.01)
+
+
+def test_composition_costs_less_than_the_sum_and_more_than_each() -> None:
+    training = SubsampledGaussian(noise_multiplier=13.4, sampling_probability=1.0, steps=120)
+    table = DiscreteGaussianTable(scale=6.5, entries=3)
+    a, b = (epsilon_of([event], delta=1e-5) for event in (training, table))
+    both = epsilon_of([training, table], delta=1e-5)
+    assert max(a, b) < both < a + b
+    assert both == pytest.approx(epsilon_of([table, training], delta=1e-5))
+
+
+def test_same_person_at_several_partners_golden() -> None:
+    # Privacy dossier 2.2: q = .05, noise 1.5, 400 steps, delta 1e-6.
+    event = [SubsampledGaussian(noise_multiplier=1.5, sampling_probability=0.05, steps=400)]
+    for copies, expected in ((1, 3.813), (2, 5.493), (3, 6.854), (5, 9.136)):
+        assert epsilon_of(event, delta=1e-6, people_copies=copies) == pytest.approx(expected, abs=5e-3)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 1.0, 3.0, 8.0])
+def test_noise_is_enough_and_hardly_more(epsilon: float) -> None:
+    noise = noise_multiplier_for(epsilon=epsilon, delta=1e-5, sampling_probability=1.0, steps=120)
+
+    def cost(value: float) -> float:
+        return epsilon_of([SubsampledGaussian(noise_multiplier=value, sampling_probability=1.0, steps=120)], delta=1e-5)
+
+    assert cost(noise) <= epsilon < cost(0.995 * noise - 0.02)
+    scale = table_scale_for(epsilon=epsilon, delta=1e-5, entries=3)
+    assert epsilon_of([DiscreteGaussianTable(scale=scale, entries=3)], delta=1e-5) <= epsilon
+    assert epsilon_of([DiscreteGaussianTable(scale=0.995 * scale - 0.02, entries=3)], delta=1e-5) > epsilon
+
+
+def test_an_impossible_price_is_an_error() -> None:
+    with pytest.raises(ValueError, match="cannot be met"):
+        noise_multiplier_for(epsilon=1e-6, delta=1e-9, sampling_probability=1.0, steps=1000)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_bad_numbers_are_refused_everywhere(value: float) -> None:
+    with pytest.raises(ValueError, match="noise_multiplier"):
+        SubsampledGaussian(noise_multiplier=value, sampling_probability=1.0, steps=1)
+    with pytest.raises(ValueError, match="scale"):
+        DiscreteGaussianTable(scale=value, entries=1)
+    with pytest.raises(ValueError, match="epsilon"):
+        Budget(epsilon=value, delta=1e-5)
+    with pytest.raises(ValueError, match="sampling_probability"):
+        SubsampledGaussian(noise_multiplier=1.0, sampling_probability=value, steps=1)
+    with pytest.raises(ValueError, match="delta"):
+        epsilon_of([DiscreteGaussianTable(scale=5.0, entries=1)], delta=value)
+
+
+def test_nothing_to_account_for_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no events"):
+        epsilon_of([], delta=1e-5)
+
+
+def test_a_budget_is_shown_rounded_up() -> None:
+    assert str(Budget(epsilon=1.00001, delta=1e-5)) == "ε = 1.001, δ = 1e-05"
+
+
+def test_a_true_claim_passes_and_each_false_one_is_named() -> None:
+    plan = make_plan()
+    assert check_claim(plan).total <= price(plan).at_partners[0][1]
+    for name in ("training_epsilon", "statistics_epsilon", "total_epsilon"):
+        tree = plan.privacy.model_dump()
+        tree[name] *= 0.99
+        with pytest.raises(InputError, match=name):
+            check_claim(plan.model_copy(update={"privacy": PrivacyClaim(**tree)}))

@@ -1,0 +1,207 @@
+"""The round loop over the real ClientApp, with nodes that are late, silent, lying or broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Error, Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clients.app import app as client_app
+from clients.node import NodeHome
+from federation.identity import SigningKey
+from federation.messages import OK, TRAIN, Reply, reply_content
+from federation.plan import StudyPlan
+from server.aggregation import mean_of, weighted_mean
+from server.coordinator import CoordinatorHome
+from server.rounds import RoundLoop, StageReport, StudyStopped
+from simulations.grid import InProcessGrid
+from tests.worlds import COORDINATOR, make_home, make_plan, make_records, sign
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.reports: list[StageReport] = []
+
+    def stage_done(self, report: StageReport) -> None:
+        self.reports.append(report)
+
+
+class Ticking:
+    """A clock that jumps ahead at each look, so that deadlines pass without waiting."""
+
+    def __init__(self, step: float) -> None:
+        self.now, self.step = 0.0, step
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def homes(root: Path, count: int = 3, **settings: Any) -> list[NodeHome]:
+    return [make_home(root, i, records=make_records(30, seed=i, people=20), **settings) for i in range(count)]
+
+
+def grid_for(plan: StudyPlan, nodes: list[NodeHome], **options: Any) -> InProcessGrid:
+    return InProcessGrid(client_app, [{"node-home": str(home.path)} for home in nodes], {"plan": sign(plan).to_json()},
+                         **options)
+
+
+def test_a_study_runs_and_repeats_to_the_byte(tmp_path: Path) -> None:
+    plan = make_plan()
+    outcomes = [RoundLoop(grid_for(plan, homes(tmp_path / str(run))), plan, Recorder()).run() for run in range(2)]
+    assert [stage.stage for stage in outcomes[0].stages] == ["hello", "round 1", "round 2", "table"]
+    assert all(len(stage.answered) == 3 for stage in outcomes[0].stages)
+    for name, value in outcomes[0].model.items():
+        assert value.tobytes() == outcomes[1].model[name].tobytes()
+    assert (outcomes[0].tables.counts == outcomes[1].tables.counts).all()
+    assert outcomes[0].tables.noise_variance == pytest.approx(3 * 2.0**2)
+
+
+def test_another_noise_seed_gives_another_result(tmp_path: Path) -> None:
+    plan = make_plan()
+    models = [RoundLoop(grid_for(plan, homes(tmp_path / str(seed), noise_seed=seed)), plan, Recorder()).run().model
+              for seed in (1, 2)]
+    assert not np.array_equal(models[0]["output.weight"], models[1]["output.weight"])
+
+
+def test_noise_from_the_system_does_not_repeat(tmp_path: Path) -> None:
+    plan = make_plan()
+    nodes = homes(tmp_path, noise_seed=None)
+    models = [RoundLoop(grid_for(plan, nodes), plan, Recorder()).run() for _ in range(2)]
+    assert not np.array_equal(models[0].model["output.weight"], models[1].model["output.weight"])
+    assert not np.array_equal(models[0].tables.counts, models[1].tables.counts)
+
+
+def test_a_silent_partner_is_named_and_the_rest_go_on(tmp_path: Path) -> None:
+    plan, watch = make_plan(quorum=2, deadline=50), Recorder()
+    silent = grid_for(plan, homes(tmp_path), silent=lambda node, kind: node == 2 and kind == TRAIN)
+    outcome = RoundLoop(silent, plan, watch, clock=Ticking(20)).run()
+    late = {report.stage: report.late for report in watch.reports}
+    assert late == {"hello": (), "round 1": ("partner-1",), "round 2": ("partner-1",), "table": ()}
+    assert outcome.tables.partners == ("partner-0", "partner-1", "partner-2")
+
+
+def test_below_the_quorum_the_study_stops_and_says_why(tmp_path: Path) -> None:
+    plan, watch = make_plan(quorum=3, deadline=50), Recorder()
+    silent = grid_for(plan, homes(tmp_path), silent=lambda node, kind: node == 2 and kind == TRAIN)
+    with pytest.raises(StudyStopped, match=r"round 1: 2 of 3 .*quorum is 3.*partner-1"):
+        RoundLoop(silent, plan, watch, clock=Ticking(20)).run()
+
+
+def test_nobody_at_all_ends_in_time(tmp_path: Path) -> None:
+    plan = make_plan(quorum=1, deadline=50)
+    with pytest.raises(StudyStopped, match="hello: 0 of 3"):
+        RoundLoop(grid_for(plan, homes(tmp_path), silent=lambda *_: True), plan, Recorder(), clock=Ticking(20)).run()
+
+
+def test_a_node_that_declines_is_named_with_its_code(tmp_path: Path) -> None:
+    plan, watch = make_plan(quorum=2), Recorder()
+    nodes = [*homes(tmp_path, 2), make_home(tmp_path, 2)]  # nothing was ingested at the third
+    outcome = RoundLoop(grid_for(plan, nodes), plan, watch).run()
+    assert watch.reports[1].refused == (("partner-2", "not_ready"),)
+    assert outcome.tables.partners == ("partner-0", "partner-1")
+    assert outcome.tables.noise_variance == pytest.approx(2 * 2.0**2)
+
+
+def test_a_home_that_trusts_another_coordinator_takes_no_part(tmp_path: Path) -> None:
+    plan, watch = make_plan(quorum=2), Recorder()
+    stranger = make_home(tmp_path, 2, records=make_records(5), coordinator_key=SigningKey.from_bytes(b"o" * 32).public)
+    RoundLoop(grid_for(plan, [*homes(tmp_path, 2), stranger]), plan, watch).run()
+    assert watch.reports[0].refused == (("node 3", "plan_not_trusted"),)
+
+
+class LyingGrid(InProcessGrid):
+    """Replaces what node 1 says in training."""
+
+    lie: Any = None
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        out = []
+        for message in super().pull_messages(message_ids):
+            if message.metadata.message_type == TRAIN and message.metadata.src_node_id == 1:
+                original = message.metadata
+                content = self.lie(message)
+                message = Message(content, reply_to=Message(reply_content(Reply(code=OK)), 1, TRAIN))
+                message.metadata.__dict__["_reply_to_message_id"] = original.reply_to_message_id
+            out.append(message)
+        return out
+
+
+def _poison(value: float) -> Any:
+    def lie(message: Message) -> Any:
+        record = message.content.array_records["arrays"]
+        arrays = {name: np.full_like(array.numpy(), value) for name, array in record.items()}
+        return reply_content(Reply(code=OK, partner="partner-0", arrays=arrays))
+
+    return lie
+
+
+@pytest.mark.parametrize("lie", [
+    _poison(float("nan")), _poison(float("inf")),
+    lambda _m: reply_content(Reply(code=OK, partner="partner-0")),
+    lambda _m: reply_content(Reply(code=OK, partner="partner-1", arrays={})),
+    lambda _m: reply_content(Reply(code=OK, partner="partner-0", arrays={"x": np.zeros(1, dtype=np.float32)})),
+    lambda _m: Error(code=2, reason="row 17"),
+], ids=["nan", "inf", "no arrays", "another's name", "wrong arrays", "error"])
+def test_a_bad_update_never_reaches_the_model(tmp_path: Path, lie: Any) -> None:
+    plan, watch = make_plan(quorum=2), Recorder()
+    grid = LyingGrid(client_app, [{"node-home": str(home.path)} for home in homes(tmp_path)],
+                     {"plan": sign(plan).to_json()})
+    grid.lie = lie
+    outcome = RoundLoop(grid, plan, watch).run()
+    assert watch.reports[1].answered == ("partner-1", "partner-2")
+    assert watch.reports[1].refused[0][0] == "partner-0"
+    assert "row 17" not in str(watch.reports)
+    assert all(np.isfinite(value).all() for value in outcome.model.values())
+
+
+@given(st.lists(st.floats(-10, 10, width=32), min_size=1, max_size=4), st.randoms())
+def test_weighted_mean_equals_its_naive_twin_in_any_order(values: list[float], random: Any) -> None:
+    plan = make_plan_cached()
+    entries = [e.model_copy(update={"slots": 2 ** (i + 3)}) for i, e in enumerate(plan.roster[:len(values)])]
+    plan = plan.model_copy(update={"roster": tuple(entries)})
+    pairs = [(entry.name, {"w": np.array([value], dtype=np.float32)})
+             for entry, value in zip(entries, values, strict=False)]
+    naive = sum(e.slots * v for e, v in zip(entries, values, strict=False)) / sum(e.slots for e in entries)
+    ordered = weighted_mean(plan, dict(pairs))["w"]
+    random.shuffle(pairs)
+    assert weighted_mean(plan, dict(pairs))["w"].tobytes() == ordered.tobytes()
+    assert float(ordered[0]) == pytest.approx(naive, abs=1e-4)
+
+
+_CACHED: list[StudyPlan] = []
+
+
+def make_plan_cached() -> StudyPlan:
+    if not _CACHED:
+        _CACHED.append(make_plan(4))
+    return _CACHED[0]
+
+
+def test_aggregation_refuses_nothing_and_strangers() -> None:
+    plan = make_plan_cached()
+    with pytest.raises(ValueError, match="no update"):
+        weighted_mean(plan, {})
+    with pytest.raises(ValueError, match="outside the roster"):
+        weighted_mean(plan, {"stranger": {}})
+    with pytest.raises(ValueError, match="no model"):
+        mean_of([])
+
+
+def test_an_outcome_survives_being_kept(tmp_path: Path) -> None:
+    plan = make_plan()
+    signed = sign(plan)
+    outcome = RoundLoop(grid_for(plan, homes(tmp_path)), plan, Recorder()).run()
+    home = CoordinatorHome.create(tmp_path / "coordinator", key=COORDINATOR)
+    home.keep(signed, outcome)
+    assert home.signed_plan() == signed
+    assert (home.tables().counts == outcome.tables.counts).all()
+    assert home.tables().partners == outcome.tables.partners
+    np.testing.assert_array_equal(home.model()["output.weight"], outcome.model["output.weight"])
+    assert home.release().content["label"] == "SYNTHETIC"

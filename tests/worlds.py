@@ -1,0 +1,117 @@
+"""Small federations for tests: a few made-up records, a 64-bucket encoder, keys from fixed bytes."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+
+from clients.node import NodeHome, NodeSettings
+from clients.store import RecordStore
+from federation.encoders.hashing import HashedNgrams
+from federation.identity import SigningKey
+from federation.plan import (
+    ConductSpec,
+    ModelSpec,
+    PrivacyClaim,
+    RosterEntry,
+    SignedPlan,
+    StatisticsSpec,
+    StudyPlan,
+    TrainingSpec,
+)
+from federation.privacy.guarantee import price
+from federation.records import Label, Record, RegionMention
+from federation.taxonomy import (
+    ActorKind,
+    Channel,
+    ConsentBasis,
+    LabelValue,
+    PartnerKind,
+    Provenance,
+    RegionRole,
+    Task,
+    TextRedaction,
+)
+
+DAY = date(2026, 6, 30)
+COORDINATOR = SigningKey.from_bytes(b"c" * 32)
+DIMENSION = 64
+REGIONS = ("XA-01", "XA-02", "XA-03")
+KINDS = (PartnerKind.PLATFORM, PartnerKind.NGO, PartnerKind.AGENCY)
+WORDS = "bread rain bus job offer passport help tired travel visa debt market phone room pay night".split()
+
+
+def partner_key(number: int) -> SigningKey:
+    return SigningKey.from_bytes(bytes([number + 1]) * 32)
+
+
+def roster(partners: int, slots: int = 32) -> tuple[RosterEntry, ...]:
+    return tuple(
+        RosterEntry(name=f"partner-{i}", kind=KINDS[i % 3], slots=slots, regions=REGIONS,
+                    declared_prevalence={Task.RECRUITMENT: 0.2 + 0.1 * (i % 3), Task.DISTRESS: 0.5},
+                    public_key=partner_key(i).public)
+        for i in range(partners))
+
+
+def make_plan(partners: int = 3, *, slots: int = 32, quorum: int | None = None, deadline: float = 20.0,
+              **training: Any) -> StudyPlan:
+    """A valid plan with its true price; keyword arguments change the training part."""
+    spec = TrainingSpec(**{"rounds": 2, "local_steps": 2, "learning_rate": 1.0, "weight_decay": 0.01,
+                           "averaged_share": 0.5, "sampling_probability": 1.0, "l2_clip_norm": 0.5,
+                           "noise_multiplier": 5.0, "max_records_per_person": 4, **training})
+    draft = StudyPlan(
+        study="test", purpose="Check that the parts fit together.", label="SYNTHETIC", synthetic=True, period_end=DAY,
+        tasks=(Task.RECRUITMENT, Task.DISTRESS), roster=roster(partners, slots),
+        encoder=HashedNgrams(dimension=DIMENSION).spec,
+        model=ModelSpec(hidden_units=None, intercept_scale=0.1, initial_seed=0), training=spec,
+        statistics=StatisticsSpec(regions=REGIONS, roles=(RegionRole.ORIGIN, RegionRole.OBSERVED), noise_scale=2.0,
+                                  flag_threshold=0.5, minimum_count=11, false_publication=0.01),
+        privacy=PrivacyClaim(delta=1e-5, training_epsilon=1e6, statistics_epsilon=1e6, total_epsilon=1e6),
+        conduct=ConductSpec(quorum=quorum or partners, stage_deadline_seconds=deadline), holdout_share=0.2)
+    cost = price(draft, partners=())
+    return draft.model_copy(update={"privacy": PrivacyClaim(
+        delta=1e-5, training_epsilon=cost.training, statistics_epsilon=cost.statistics, total_epsilon=cost.total)})
+
+
+def sign(plan: StudyPlan) -> SignedPlan:
+    return SignedPlan.sign(plan, COORDINATOR)
+
+
+def make_records(count: int, *, seed: int = 0, people: int | None = None) -> list[Record]:
+    """Made-up records; `people` persons share them, or each record is its own."""
+    rng = np.random.default_rng(seed)
+    records = []
+    for i in range(count):
+        values = {task: rng.choice([LabelValue.POSITIVE, LabelValue.NEGATIVE, LabelValue.UNVERIFIED]) for task in Task}
+        text = " ".join(rng.choice(WORDS, size=6))
+        person = i if people is None else int(rng.integers(people))
+        records.append(Record(
+            record_id=UUID(int=(seed << 64) + i + 1), actor_key=f"{seed:08x}{person:024x}",
+            actor_kind=ActorKind.AUTHOR, partner_kind=PartnerKind.PLATFORM, channel=Channel.PUBLIC_POST, text=text,
+            text_redaction=TextRedaction.RULES, language="en", language_confidence=1.0, observed_at=date(2026, 5, 1),
+            regions=(RegionMention(code=str(rng.choice(REGIONS)), role=RegionRole.OBSERVED),
+                     RegionMention(code=str(rng.choice(REGIONS)), role=RegionRole.ORIGIN)),
+            labels=tuple(Label(task=task, value=LabelValue(value), provenance=Provenance.HUMAN_EXPERT)
+                         for task, value in values.items()),
+            consent_basis=ConsentBasis.PUBLIC_INTEREST, retention_until=date(2099, 1, 1)))
+    return records
+
+
+def make_home(root: Path, number: int, *, slots: int = 32, records: list[Record] | None = None,
+              noise_seed: int | None = 7, **settings: Any) -> NodeHome:
+    """A node home of `partner-<number>`; with `records=None` nothing was ever ingested."""
+    entry = roster(number + 1, slots)[number]
+    home = NodeHome.create(
+        root / f"{number:03d}", NodeSettings(**{
+            "name": entry.name, "kind": entry.kind, "slots": slots, "regions": entry.regions, "synthetic": True,
+            "declared_prevalence": entry.declared_prevalence, "coordinator_key": COORDINATOR.public,
+            "reproducible_noise": None if noise_seed is None else bytes([noise_seed]).hex() * 32, **settings}),
+        person_secret=bytes([100 + number]) * 32, signing_key=partner_key(number))
+    if records is not None:
+        with RecordStore(home.store_path) as store:
+            store.add(records)
+    return home
