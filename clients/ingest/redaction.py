@@ -34,14 +34,21 @@ _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20e0\u20e3"
     "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]+")
 _CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u2800]+")
+_ASTRAL = re.compile("[\U00010000-\U0010ffff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @cache
-def _stacked_marks() -> re.Pattern[str]:
-    # Normalising a long pile of combining marks takes quadratic time; nobody writes more than eight.
-    marks = "".join(re.escape(chr(c)) for c in range(0x300, 0x20000) if unicodedata.combining(chr(c)))
+def _stacked_marks(end: int) -> re.Pattern[str]:
+    """More than eight combining marks in a row, of those below `end`."""
+    marks = "".join(chr(c) for c in range(0x300, end) if unicodedata.combining(chr(c)))
     return re.compile(f"([{marks}]{{8}})[{marks}]+")
+
+
+def _unstack(text: str) -> str:
+    # Normalising a long pile of combining marks takes quadratic time; nobody writes more than eight. The pattern with
+    # marks beyond the basic plane is ten times slower, so it runs only where such characters are.
+    return _stacked_marks(0x20000 if _ASTRAL.search(text) else 0x10000).sub(r"\1", text)
 
 
 @cache
@@ -76,7 +83,7 @@ def normalise(text: str) -> str:
 
 def _normal_once(text: str) -> str:
     if not text.isascii():
-        text = _stacked_marks().sub(r"\1", _SURROGATE.sub("\ufffd", text))
+        text = _unstack(_SURROGATE.sub("\ufffd", text))
         text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text))
     text = _CONTROL.sub("", text)
     if "&" in text:
