@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,12 +17,15 @@ from federation.errors import InputError
 if TYPE_CHECKING:
     from clients.ingest.report import IngestReport
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.callback()
 def partner() -> None:
     """A partner's node."""
+    # Typer prints the local variables of every frame when something breaks, and ours hold the texts of records. The
+    # application above this one decides about that, so it is switched off where it cannot be forgotten.
+    os.environ["_TYPER_STANDARD_TRACEBACK"] = "1"
 
 
 @app.command()

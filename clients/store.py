@@ -62,7 +62,6 @@ _records = Table(
     Column("body", Text, nullable=False),
     Index("by_actor", "actor_key"),
     Index("by_retention", "retention_until"),
-    sqlite_with_rowid=False,
 )
 _meta = Table("meta", _tables, Column("key", String(32), primary_key=True), Column("value", Integer, nullable=False))
 

@@ -274,7 +274,7 @@ class Converter:
         if m.exclude_training is not None:
             extras["exclude_training"] = flag(get(m.exclude_training.column), m.exclude_training.column) or False
         if m.campaign_key is not None:
-            key = word(get(m.campaign_key.column), m.campaign_key.column or "campaign_key")
+            key = word(get(m.campaign_key.column), m.campaign_key.column)
             extras["campaign_key"] = None if key is None else redact(key[:_KEPT_CHARS])[0]
         return extras
 

@@ -14,8 +14,8 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 UNDETERMINED = "und"
 MIN_LETTERS = 12
 MIN_CONFIDENCE = 0.5
-_ENOUGH = 400
-"""Characters read. More does not change the answer and costs time."""
+_ENOUGH = 240
+"""Characters read: two or three sentences. More rarely changes the answer and takes time in proportion."""
 
 _PLACEHOLDER = re.compile(r"<(?:url|email|user|phone|number)>")
 

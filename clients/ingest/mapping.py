@@ -16,7 +16,7 @@ A column is required unless it is `optional`. What the mapping does not name is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date
 from importlib.resources import files
 from pathlib import Path
@@ -165,8 +165,8 @@ class ListSource(_Strict):
     optional: bool = False
 
 
-class FlagSource(_Strict):
-    """A yes or no: true/false, 1/0, yes/no."""
+class PlainSource(_Strict):
+    """One column, read as it is: a yes or no (true/false, 1/0, yes/no), or a key."""
 
     column: Name
     optional: bool = False
@@ -212,8 +212,8 @@ class Mapping(_Strict):
     consent_basis: CodeSource
     text_redaction: CodeSource = CodeSource(constant="rules")
     retention: RetentionSource = RetentionSource()
-    exclude_training: FlagSource | None = None
-    campaign_key: CodeSource | None = None
+    exclude_training: PlainSource | None = None
+    campaign_key: PlainSource | None = None
 
     def columns(self) -> dict[str, bool]:
         """Every column named, and whether the file must have it."""
@@ -229,6 +229,19 @@ class Mapping(_Strict):
                 raise InputError(f"--exclude {column}", f"mapping {self.name} needs this column",
                                  remedy="do not exclude it, or use another mapping")
         return self
+
+    def narrowed(self, present: Callable[[str], bool]) -> Mapping:
+        """The same mapping without the optional parts whose column a file does not have, so that rows go faster."""
+        def kept(source: Any) -> Any:
+            return source if source is not None and present(source.column) else None
+
+        return self.model_copy(update={
+            "regions": tuple(s for s in self.regions if kept(s)), "labels": tuple(s for s in self.labels if kept(s)),
+            "indicators": {tag: s for tag, s in self.indicators.items() if kept(s)},
+            "country": kept(self.country), "exploitation": kept(self.exploitation),
+            "exclude_training": kept(self.exclude_training), "campaign_key": kept(self.campaign_key),
+            "structured": self.structured.model_copy(update={
+                field: None for field, column in self.structured if column is not None and not present(column)})})
 
     def _uses(self) -> Iterator[tuple[str, bool]]:
         yield from ((c, True) for c in self.text.columns)

@@ -52,8 +52,10 @@ def ingest_file(path: Path, *, mapping: Mapping, store: RecordStore, secret: byt
     mapping = mapping.without(exclude)
     source = open_source(path, delimiter=mapping.delimiter, needed=frozenset(mapping.columns()))
     _check_columns(path, source, mapping, exclude, has_retention=retention_until is not None)
-    converter = Converter(mapping=mapping, secret=secret, partner_kind=partner_kind, today=today,
-                          retention_until=retention_until, excluded=exclude, synthetic=synthetic)
+    names = set(source.columns)
+    converter = Converter(mapping=mapping.narrowed(lambda column: _present(column, names)), secret=secret,
+                          partner_kind=partner_kind, today=today, retention_until=retention_until,
+                          excluded=exclude, synthetic=synthetic)
     with closing(Quarantine(quarantine_dir, path)) as quarantine:
         run = _Run(converter, store, quarantine)
         rows = source.rows()

@@ -24,6 +24,8 @@ def lookup(values: dict[str, Any], column: str) -> Any:
     """A column's value, or a nested one by its dotted path; None if it is not there."""
     if column in values:
         return values[column]
+    if "." not in column:
+        return None
     at: Any = values
     for part in column.split("."):
         if not isinstance(at, dict) or part not in at:

@@ -18,7 +18,8 @@ SECRET = bytes(range(32))
 TODAY = date(2026, 1, 15)
 
 BASE: dict[str, Any] = {
-    "source_id": "1", "person": "p1", "text": "an invented sentence about finding work abroad", "observed_at": "2025-03-01",
+    "source_id": "1", "person": "p1", "text": "an invented sentence about finding work abroad",
+    "observed_at": "2025-03-01",
     "channel": "public_post", "consent_basis": "consent", "retention_until": "2030-01-01"}
 
 

@@ -84,7 +84,8 @@ def test_truncated_parquet(desk: Desk) -> None:
 def test_malformed_json_lines(desk: Desk) -> None:
     good = write_jsonl(desk.folder / "g.jsonl", rows(4)).read_text().splitlines()
     deep = "[" * 100_000
-    lines = [good[0], '{"text": "cut', good[1], "[1, 2]", good[2], "nul\0", deep, '{"a": ' + "9" * 5_000 + "}", good[3][:-1]]
+    huge = '{"a": ' + "9" * 5_000 + "}"
+    lines = [good[0], '{"text": "cut', good[1], "[1, 2]", good[2], "nul\0", deep, huge, good[3][:-1]]
     path = desk.folder / "a.jsonl"
     path.write_text("\n".join(lines))
     report = desk.ingest(path)
@@ -150,11 +151,12 @@ def test_all_kinds_give_the_same_records(desk: Desk) -> None:
 
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_nested_records(desk: Desk, kind: str) -> None:
-    row = {**BASE, "regions": [{"code": "RO-IS", "role": "origin", "confidence": 0.5}, {"code": "DE-BE", "role": "destination",
-                                                                                      "confidence": 1.0}],
+    row = {**BASE, "regions": [{"code": "RO-IS", "role": "origin", "confidence": 0.5},
+                                {"code": "DE-BE", "role": "destination", "confidence": 1.0}],
            "labels": [{"task": "recruitment", "value": "positive", "provenance": "human_expert", "confidence": 0.9}],
            "indicators": {"wage_overwork": {"value": 1, "source": "human_expert"}}, "exploitation": ["labour"]}
-    other = {**BASE, "source_id": "2", "regions": [{"code": "RO-QQ", "role": "origin", "confidence": 1.0}], "labels": [],
+    other = {**BASE, "source_id": "2", "labels": [],
+             "regions": [{"code": "RO-QQ", "role": "origin", "confidence": 1.0}],
              "indicators": {"vague_role": {"value": 0, "source": "weak"}}, "exploitation": []}
     path = desk.folder / f"a.{kind}"
     if kind == "jsonl":

@@ -13,8 +13,8 @@ from federation.taxonomy import Task
 from tests.clients.ingest.helpers import TODAY, Desk, write_csv
 
 TEXT = "an invented advert about a job that does not exist"
-EMSCAD = ("job_id,title,location,department,salary_range,company_profile,description,requirements,benefits,telecommuting,"
-          "has_company_logo,has_questions,employment_type,required_experience,required_education,industry,function,"
+EMSCAD = ("job_id,title,location,department,salary_range,company_profile,description,requirements,benefits,"
+          "telecommuting,has_company_logo,has_questions,employment_type,required_experience,required_education,industry,function,"
           "fraudulent").split(",")
 LAYOUTS: dict[str, list[dict[str, Any]]] = {
     "dreaddit": [{"doc_id": f"dr{n}", "group": "g1", "partner": "x", "text": f"{TEXT} {n}", "label": str(n),

@@ -187,8 +187,8 @@ def test_synthetic_regions(desk: Desk) -> None:
 
 
 def test_languages(desk: Desk) -> None:
-    texts = ["Estoy buscando trabajo en otra ciudad y necesito ayuda con el viaje", "Ich suche dringend eine Arbeit im Ausland",
-             "ok", "<phone> <url> <user>"]
+    texts = ["Estoy buscando trabajo en otra ciudad y necesito ayuda con el viaje",
+             "Ich suche dringend eine Arbeit im Ausland", "ok", "<phone> <url> <user>"]
     content = [{**BASE, "source_id": str(n), "text": text, "language": ""} for n, text in enumerate(texts)]
     content.append({**BASE, "source_id": "9", "language": "ro_RO"})
     report = desk.ingest(write_csv(desk.folder / "a.csv", content))
@@ -209,13 +209,14 @@ def test_a_person_is_never_lost_silently(desk: Desk) -> None:
     assert (report.accepted, report.quarantined) == (1, {"missing_value": 1})
 
 
-CELLS = st.one_of(st.none(), st.integers(-5, 5), st.floats(), st.booleans(), st.text(max_size=8), st.lists(st.integers(), max_size=2),
-                  st.sampled_from(["2025-01-01", "2099-01-01", "positive", "RO-IS", "RO", "public_post", "consent", "1", "en"]),
-                  st.dictionaries(st.sampled_from(["code", "role", "task", "value"]), st.text(max_size=4), max_size=3))
+CELLS = st.one_of(
+    st.none(), st.integers(-5, 5), st.floats(), st.booleans(), st.text(max_size=8), st.lists(st.integers(), max_size=2),
+    st.sampled_from(["2025-01-01", "2099-01-01", "positive", "RO-IS", "RO", "public_post", "consent", "1", "en"]),
+    st.dictionaries(st.sampled_from(["code", "role", "task", "value"]), st.text(max_size=4), max_size=3))
 COLUMNS = [c for c in load_mapping("leelight").columns() if not c.startswith("indicator_")] + ["other"]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.dictionaries(st.sampled_from(COLUMNS), CELLS, max_size=8), min_size=1, max_size=6))
 def test_every_row_ends_somewhere(tmp_path_factory: pytest.TempPathFactory, changes: list[dict[str, Any]]) -> None:
     desk = Desk(tmp_path_factory.mktemp("desk"))
@@ -240,7 +241,7 @@ def test_one_person_with_very_many_records(desk: Desk) -> None:
     assert report.people.most == count
     assert any("one person has 100,000" in note for note in report.notes)
     assert tracked[-1] == count
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < 120
 
 
 def test_memory_does_not_grow_with_the_file(desk: Desk) -> None:
@@ -252,8 +253,8 @@ def test_memory_does_not_grow_with_the_file(desk: Desk) -> None:
         tracemalloc.stop()
         return size
 
-    peak(1_500)
-    assert peak(6_000) < 1.5 * peak(3_000) + 2_000_000
+    peak(1_200)
+    assert peak(4_800) < 1.3 * peak(2_400)
 
 
 CHILD = """
@@ -274,8 +275,8 @@ with RecordStore(folder / "records.sqlite") as store:
 
 def test_killed_in_the_middle(desk: Desk) -> None:
     """A real SIGKILL after some batches: what was reported is there, and a second ingest completes the file."""
-    content = rows(30_000, language="en")
-    for n in range(0, 30_000, 100):
+    content = rows(16_000, language="en")
+    for n in range(0, 16_000, 100):
         content[n]["channel"] = "smoke"
     write_csv(desk.folder / "a.csv", content)
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(desk.folder)], stdout=subprocess.PIPE, text=True,
@@ -289,10 +290,10 @@ def test_killed_in_the_middle(desk: Desk) -> None:
     child.stdout.close()
     with RecordStore(desk.folder / "records.sqlite") as store:
         before = len(store)
-    assert seen * 99 // 100 <= before < 29_700
+    assert seen * 99 // 100 <= before < 15_840
     [left] = desk.quarantine.iterdir()
     assert len([json.loads(line) for line in left.read_text().splitlines()]) >= seen // 100
     report = desk.ingest(desk.folder / "a.csv")
-    assert len(desk.store) == 29_700
-    assert report.accepted == 29_700 - before
+    assert len(desk.store) == 15_840
+    assert report.accepted == 15_840 - before
     assert report.duplicates == before

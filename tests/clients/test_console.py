@@ -1,0 +1,101 @@
+"""The command a partner types, over a real node home."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from clients.console import app
+from clients.node import NodeHome, NodeSettings
+from clients.store import RecordStore
+from tests.clients.ingest.helpers import rows, write_csv
+
+NODE = {"name": "shelter", "kind": "ngo", "slots": 512, "regions": ["RO-IS"], "declared_prevalence": {"distress": 0.5},
+        "coordinator_key": "ab" * 32}
+ROOT = Path(__file__).parents[2]
+LATER = "2900-01-01"
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    NodeHome.create(tmp_path / "home", NodeSettings.model_validate(NODE))
+    return tmp_path / "home"
+
+
+def run(home: Path, file: Path, *more: str) -> Result:
+    return CliRunner().invoke(app, ["ingest", str(file), "--mapping", "leelight", "--home", str(home), *more])
+
+
+def test_all_accepted(home: Path, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", rows(3, retention_until=LATER))
+    result = run(home, file)
+    assert result.exit_code == 0, result.output
+    assert "accepted" in result.output
+    with RecordStore(home / "records.sqlite") as store:
+        assert len(store) == 3
+
+
+def test_json_and_exit_code_3(home: Path, tmp_path: Path) -> None:
+    content = rows(3, retention_until=LATER)
+    content[0]["channel"] = "smoke"
+    result = run(home, write_csv(tmp_path / "a.csv", content), "--json")
+    assert result.exit_code == 3
+    report = json.loads(result.stdout)
+    assert (report["accepted"], report["quarantined"]) == (2, {"unknown_value": 1})
+    assert Path(report["quarantine_file"]).parent == home / "quarantine"
+
+
+def test_refused(home: Path, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", rows(3, retention_until=LATER, email="jo@example.com"))
+    result = run(home, file)
+    assert result.exit_code == 2
+    assert "--exclude email" in result.stderr
+    assert "jo@" not in result.output
+    assert run(home, file, "--exclude", "email").exit_code == 0
+    assert run(home, file, "--exclude", "email", "--retention-until", "soon").exit_code == 2
+    assert run(tmp_path / "nowhere", file).exit_code == 2
+
+
+def test_nothing_usable(home: Path, tmp_path: Path) -> None:
+    result = run(home, write_csv(tmp_path / "a.csv", rows(3, retention_until=LATER, channel="smoke")))
+    assert result.exit_code == 2
+    assert "no row could be used" in result.output
+
+
+def test_language_default(home: Path, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", rows(1, retention_until=LATER, text="ok"))
+    report = json.loads(run(home, file, "--json", "--language-default", "ro").stdout)
+    assert report["languages"] == {"ro": 1}
+
+
+def test_as_a_real_command(home: Path, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", rows(2, retention_until=LATER))
+    done = subprocess.run([sys.executable, "-c", "from clients.console import app; app()", "ingest", str(file),
+                           "--mapping", "leelight", "--home", str(home), "--json"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["accepted"] == 2
+
+
+CRASH = """
+import typer
+import clients.ingest.pipeline as pipeline
+from clients.console import app
+def broken(self, batch):
+    held = [row.values["text"] for row in batch]
+    raise RuntimeError("broken")
+pipeline._Run.take = broken
+above = typer.Typer()
+above.add_typer(app, name="partner")
+above()
+"""
+
+
+def test_a_crash_prints_no_text(home: Path, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", rows(2, retention_until=LATER, text="xyzzyneedle"))
+    done = subprocess.run([sys.executable, "-c", CRASH, "partner", "ingest", str(file), "--mapping", "leelight",
+                           "--home", str(home)], capture_output=True, text=True, cwd=ROOT)
+    assert "RuntimeError: broken" in done.stderr
+    assert "xyzzyneedle" not in done.stderr + done.stdout
