@@ -74,7 +74,8 @@ def test_language_default(home: Path, tmp_path: Path) -> None:
 def test_as_a_real_command(home: Path, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "a.csv", rows(2, retention_until=LATER))
     done = subprocess.run([sys.executable, "-c", "from clients.console import app; app()", "ingest", str(file),
-                           "--mapping", "leelight", "--home", str(home), "--json"], capture_output=True, text=True, cwd=ROOT)
+                           "--mapping", "leelight", "--home", str(home), "--json"],
+                          capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["accepted"] == 2
 

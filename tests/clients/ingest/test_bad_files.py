@@ -59,10 +59,13 @@ def test_folder_and_nothing(desk: Desk) -> None:
 def test_byte_order_mark_is_fine(desk: Desk) -> None:
     path = desk.folder / "a.csv"
     path.write_bytes(b"\xef\xbb\xbf" + (HEADER + line(1)).encode())
-    assert desk.ingest(path).accepted == 1
+    report = desk.ingest(path)
+    # The mark must not become part of the first column's name.
+    assert (report.accepted, report.columns_dropped) == (1, ())
     path = desk.folder / "a.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + write_jsonl(desk.folder / "b.jsonl", rows(2)[1:]).read_bytes())
     assert desk.ingest(path).rows == 1
+    assert "malformed_row" not in desk.ingest(path).quarantined
 
 
 def test_truncated_parquet(desk: Desk) -> None:
