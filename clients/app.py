@@ -23,8 +23,9 @@ from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from clients.counting import noisy_table
+from clients.features import Prepared, prepare
 from clients.node import NodeHome
-from clients.people import People, Prepared, prepare, training_people
+from clients.people import People, training_people
 from clients.store import RecordStore
 from clients.training import StepRule, train_round
 from federation.errors import InputError, Refusal, RefusalCode

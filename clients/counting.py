@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from clients.features import Prepared
 from clients.node import NodeHome
-from clients.people import Prepared
 from federation.model import MultiTaskHead, partner_prior
 from federation.plan import RosterEntry, StudyPlan
 from federation.privacy.noise import add_discrete_gaussian
@@ -57,7 +57,7 @@ def _flags(
     plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead, rows: np.ndarray
 ) -> np.ndarray:
     with torch.no_grad():
-        logits = model(prepared.inputs(rows)) + torch.tensor(partner_prior(plan, entry))
+        logits = model(torch.from_numpy(prepared.inputs(rows))) + torch.tensor(partner_prior(plan, entry))
         flags: np.ndarray = (torch.sigmoid(logits) >= plan.statistics.flag_threshold).numpy().astype(np.int64)
     return flags
 

@@ -6,23 +6,16 @@ those who find no slot, and those held out for measuring the model at home, do n
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 import torch
 
+from clients.features import Prepared
 from clients.node import NodeHome
-from clients.store import RecordStore
-from federation.encoders import Encoder, language_covered, load_encoder
-from federation.encoders.base import Features
-from federation.encoders.cache import FeatureCache
-from federation.errors import Refusal, RefusalCode
 from federation.model import partner_prior
-from federation.plan import EncoderSpec, RosterEntry, StudyPlan
+from federation.plan import RosterEntry, StudyPlan
 from federation.taxonomy import LabelValue
 
 
@@ -45,67 +38,10 @@ class People:
     def __len__(self) -> int:
         return len(self.features)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A partner's readable records for one plan, with their features; row `i` of each belongs to record `i`."""
-
-    frame: pd.DataFrame
-    features: Features
-    intercept_scale: float
-
-    def inputs(self, rows: np.ndarray) -> torch.Tensor:
-        """Model inputs of the given rows, `(rows, D + 1)`."""
-        constant = np.full((len(rows), 1), self.intercept_scale, dtype=np.float32)
-        return torch.from_numpy(np.hstack([self.features[rows], constant]))
-
-
-@lru_cache(maxsize=4)
-def _encoder(name: str, version: str, fingerprint: str, dimension: int, threads: int, folder: str | None) -> Encoder:
-    from pathlib import Path
-
-    encoder = load_encoder(name, threads=threads, folder=Path(folder) if folder else None, dimension=dimension)
-    if encoder.spec != EncoderSpec(name=name, version=version, fingerprint=fingerprint, dimension=dimension):
-        raise Refusal(RefusalCode.NOT_CONFIGURED, "the encoder installed here is not the one of the plan")
-    return encoder
-
-
-def plan_encoder(home: NodeHome, spec: EncoderSpec) -> Encoder:
-    """The encoder that a plan pins, if it is installed here with the same weights.
-
-    Raises:
-        Refusal: `not_configured`, if what is installed differs.
-        InputError: if it is not installed at all.
-    """
-    folder = home.settings.encoder_folder
-    return _encoder(spec.name, spec.version, spec.fingerprint, spec.dimension, home.settings.threads,
-                    str(folder) if folder else None)
-
-
-def prepare(home: NodeHome, plan: StudyPlan, *, progress: Callable[[int], None] | None = None) -> Prepared:
-    """Read the store, leave out what the encoder cannot read, and look up or compute features.
-
-    Raises:
-        Refusal: `not_ready`, if nothing was ever ingested here.
-    """
-    if not home.store_path.is_file():
-        raise Refusal(RefusalCode.NOT_READY, "no record store: ingest a file first")
-    encoder = plan_encoder(home, plan.encoder)
-    # Whichever is later: no plan can bring back a record whose retention has ended.
-    with RecordStore(home.store_path) as store:
-        frame = store.frame(max(date.today(), plan.period_end))
-    # Explicitly boolean: pandas takes an empty plain list for a list of columns.
-    readable = np.array([tag == "und" or language_covered(encoder, tag) for tag in frame["language"]], dtype=bool)
-    frame = frame[readable].reset_index(drop=True)
-    cache = FeatureCache(home.cache_dir, encoder, key=home.person_secret())
-    features = cache.features(list(frame["text"]), progress=progress)
-    # The text has done its work; nothing downstream needs it.
-    return Prepared(frame=frame.drop(columns="text"), features=features, intercept_scale=plan.model.intercept_scale)
-
-
-def is_held_out(home: NodeHome, unit_key: str, share: float) -> bool:
-    """Whether a person is kept out of training. Fixed for a partner's secret, so no study ever trains on them."""
-    return home.keyed("holdout").value(unit_key) < share
+    def take(self, rows: torch.Tensor) -> People:
+        """Only the people at `rows`."""
+        return People(features=self.features[rows], targets=self.targets[rows], weights=self.weights[rows],
+                      prior=self.prior[rows])
 
 
 def target_matrix(frame: pd.DataFrame, plan: StudyPlan) -> np.ndarray:

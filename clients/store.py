@@ -114,7 +114,7 @@ class RecordStore:
     def _open(self) -> None:
         with self._write() as connection:
             _tables.create_all(connection)
-            found = dict(connection.execute(select(_meta.c.key, _meta.c.value)).tuples().all())
+            found = dict(connection.execute(select(_meta.c.key, _meta.c.value)).all())
             if not found:
                 connection.execute(insert(_meta), [{"key": "store_version", "value": STORE_VERSION},
                                                    {"key": "generation", "value": 0}])

@@ -47,10 +47,14 @@ class StepRule:
 
 
 def person_losses(model: torch.nn.Module, people: People, rows: torch.Tensor) -> torch.Tensor:
-    """Loss of each person in `rows`, shape `(rows,)`: nobody's value depends on who else is in the batch."""
-    logits = model(people.features[rows]) + people.prior[rows]
-    losses = binary_cross_entropy_with_logits(logits, people.targets[rows], reduction="none")
-    return (losses * people.weights[rows]).sum(dim=(1, 2))
+    """Loss of each person in `rows` (ascending, without repeats), shape `(rows,)`.
+
+    Nobody's value depends on who else is in the batch.
+    """
+    batch = people if len(rows) == len(people) else people.take(rows)
+    logits = model(batch.features) + batch.prior
+    losses = binary_cross_entropy_with_logits(logits, batch.targets, reduction="none")
+    return (losses * batch.weights).sum(dim=(1, 2))
 
 
 def train_round(

@@ -84,6 +84,12 @@ class TerminalDisplay:
         task = self._progress.add_task(what, total=total)
         return lambda done: self._progress.advance(task, done)
 
+    def encoded(self, unreadable: int, encoder: str) -> None:
+        """Say how many records the encoder cannot read."""
+        if unreadable:
+            self.console.print(f"{unreadable:,} records are in languages that {encoder} does not read; they are "
+                               "neither trained on nor counted.")
+
     def ingested(self, outcomes: list[SourceOutcome]) -> None:
         """Print what became of each partner's file."""
         table = Table(box=None, header_style="dim")
@@ -95,7 +101,7 @@ class TerminalDisplay:
                 table.add_row(outcome.partner, "[red]left out[/red]", "", "", "")
                 continue
             table.add_row(outcome.partner, f"{report.accepted:,}", f"{sum(report.quarantined.values()):,}",
-                          f"{sum(report.redacted.values()):,}", f"{report.people:,}")
+                          f"{sum(report.redacted.values()):,}", f"{report.people.people:,}")
         self.console.print(table)
         for outcome in outcomes:
             if outcome.problem:
@@ -150,7 +156,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def count_cells(release: dict[str, Any]) -> tuple[int, int]:
     """(shown, all) cells of a release."""
-    cells = release["cells"]
+    cells = release["content"]["cells"]
     return sum(cell["status"] == "shown" for cell in cells), len(cells)
 
 

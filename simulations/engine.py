@@ -58,16 +58,18 @@ def run_flower(signed: SignedPlan, coordinator: CoordinatorHome, homes: Sequence
     if program is None:
         raise InputError("simulation.engine", "Flower's engine is not installed",
                          remedy="pip install 'leelight[engine]'")
-    scratch = coordinator.path / "flower"
+    # Absolute: Flower's processes run in other folders.
+    scratch = (coordinator.path / "flower").resolve()
     scratch.mkdir(mode=0o700)
     port = _free_port()
     environment = _environment(scratch, coordinator, homes)
     with _superlink(program, port, scratch, environment):
-        _configure(scratch, port, len(homes))
+        _configure(scratch, port)
         (scratch / "run.toml").write_text(tomli_w.dumps({"plan": signed.to_json()}), encoding="utf-8")
         finished = subprocess.run(  # noqa: S603  our own arguments only
             [str(Path(program).with_name("flwr")), "run", str(_PROJECT), "study", "--stream", "--run-config",
-             str(scratch / "run.toml")],
+             str(scratch / "run.toml"), "--federation-config",
+             f"num-supernodes={len(homes)} client-resources-num-cpus=1 init-args-num-cpus=2"],
             env=environment, cwd=scratch, capture_output=True, text=True, check=False,
             timeout=60 + signed.plan.conduct.stage_deadline_seconds * (2 + signed.plan.training.rounds))
         (scratch / "flwr.log").write_text(finished.stdout + finished.stderr, encoding="utf-8")
@@ -90,13 +92,10 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _configure(scratch: Path, port: int, nodes: int) -> None:
-    (scratch / "config.toml").write_text(tomli_w.dumps({"superlink": {
-        "default": "study",
-        "study": {"address": f"127.0.0.1:{port}", "insecure": True,
-                  "options": {"num-supernodes": nodes,
-                              "backend": {"client-resources": {"num-cpus": 1}, "init-args": {"num-cpus": 2}}}}}}),
-        encoding="utf-8")
+def _configure(scratch: Path, port: int) -> None:
+    connection = {"address": f"127.0.0.1:{port}", "insecure": True}
+    (scratch / "config.toml").write_text(
+        tomli_w.dumps({"superlink": {"default": "study", "study": connection}}), encoding="utf-8")
 
 
 @contextmanager

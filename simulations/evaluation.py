@@ -16,8 +16,9 @@ import numpy.typing as npt
 import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from clients.features import Prepared
 from clients.node import NodeHome
-from clients.people import Prepared, target_matrix
+from clients.people import target_matrix
 from federation.messages import Arrays
 from federation.model import initial_model, load_arrays, partner_prior
 from federation.plan import StudyPlan
@@ -64,7 +65,7 @@ def held_out(homes: Sequence[NodeHome], plan: StudyPlan, prepared: Sequence[Prep
         out = np.array([order.value(unit) < plan.holdout_share for unit in units], dtype=bool)
         rows = np.flatnonzero(out & ~np.isnan(labels).all(axis=1))
         people += units.iloc[rows].nunique()
-        inputs.append(records.inputs(rows))
+        inputs.append(torch.from_numpy(records.inputs(rows)))
         targets.append(labels[rows])
         priors.append(np.tile(np.array(partner_prior(plan, entry), dtype=np.float32), (len(rows), 1)))
     return TestSet(inputs=torch.cat(inputs), targets=np.concatenate(targets), priors=np.concatenate(priors),

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import torch
 
+from clients.features import Prepared, prepare
 from clients.node import NodeHome
-from clients.people import People, Prepared, prepare, training_people
+from clients.people import People, training_people
 from federation.plan import SignedPlan, StudyPlan
 from federation.privacy.guarantee import Price, price
 from federation.taxonomy import RegionRole, Task
@@ -22,6 +23,7 @@ from simulations.compose import compose_plan
 from simulations.engine import run_flower, run_in_process
 from simulations.evaluation import Quality, TestSet, evaluate, held_out
 from simulations.homes import (
+    IngestJob,
     SourceOutcome,
     coordinator_key,
     encode,
@@ -32,6 +34,7 @@ from simulations.homes import (
     seeded_key,
 )
 from simulations.settings import Settings
+from simulations.workers import Workers
 from simulations.world.interface import World
 
 METHODS = ("federated", "alone", "federated_without_privacy", "pooled_without_privacy")
@@ -46,6 +49,9 @@ class Display(Observer, Protocol):
 
     def working(self, what: str, total: int | None) -> Callable[[int], None]:
         """Begin a piece of work of `total` units and return the function that reports units done."""
+
+    def encoded(self, unreadable: int, encoder: str) -> None:
+        """Called when every readable record has its features."""
 
     def ingested(self, outcomes: list[SourceOutcome]) -> None:
         """Called when every partner's file has been read."""
@@ -105,16 +111,13 @@ def run_federation(settings: Settings, folder: Path, display: Display) -> Federa
 def _fill(settings: Settings, world: World, plan: StudyPlan, folder: Path,
           display: Display) -> tuple[list[NodeHome], list[SourceOutcome]]:
     homes = [make_node(folder, settings, world, partner) for partner in world.partners]
-    advance = display.working("Ingest", len(homes))
-    sources = []
-    for home, partner in zip(homes, world.partners, strict=True):
-        sources.append(ingest(home, world, partner, plan))
-        advance(1)
-    display.ingested(sources)
-    accepted = sum(source.report.accepted for source in sources if source.report)
-    advance = display.working("Encode", accepted)
-    for home in homes:
-        encode(home, plan, advance)
+    jobs = [IngestJob(home=home, settings=settings, plan=plan) for home in homes]
+    with Workers(settings.simulation.workers) as workers:
+        sources = workers.run(ingest, jobs, progress=display.working("Ingest", len(homes)))
+        display.ingested(sources)
+        accepted = sum(source.report.accepted for source in sources if source.report)
+        unreadable = workers.run(encode, [(home, plan) for home in homes], progress=display.working("Encode", accepted))
+    display.encoded(sum(unreadable), plan.encoder.name)
     return homes, sources
 
 

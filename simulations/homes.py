@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
+from clients.features import prepare
 from clients.ingest.mapping import load_mapping
 from clients.ingest.pipeline import ingest_file
 from clients.ingest.report import IngestReport
-
 from clients.node import NodeHome, NodeSettings
-from clients.people import prepare
 from clients.store import RecordStore
 from federation.errors import InputError, Refusal
 from federation.identity import SigningKey
@@ -23,7 +23,7 @@ from federation.plan import StudyPlan
 from federation.randomness import RandomStream
 from server.coordinator import CoordinatorHome
 from simulations.settings import Settings
-from simulations.world.interface import World, WorldPartner
+from simulations.world.interface import World, WorldPartner, find_partner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,23 +73,51 @@ def make_node(root: Path, settings: Settings, world: World, partner: WorldPartne
                            signing_key=partner_key(settings, partner.name))
 
 
-def ingest(home: NodeHome, world: World, partner: WorldPartner, plan: StudyPlan) -> SourceOutcome:
+@dataclass(frozen=True, kw_only=True)
+class IngestJob:
+    """One partner's file, to be written by the world and taken in. Holds only what can go to another process."""
+
+    home: NodeHome
+    settings: Settings
+    plan: StudyPlan
+
+
+@lru_cache(maxsize=1)
+def _world(settings: Settings) -> World:
+    return settings.open_world()
+
+
+def ingest(job: IngestJob, progress: Callable[[int], None]) -> SourceOutcome:
     """Let a world write a partner's file and take it in; a problem is told, and stops nobody else."""
+    home, report, problem = job.home, None, ""
     try:
+        world = _world(job.settings)
+        partner = find_partner(world.partners, home.settings.name)
         source = world.write(partner.name, home.path / "inbox")
         with RecordStore(home.store_path) as store:
             report = ingest_file(
                 source, mapping=load_mapping(partner.mapping), store=store, secret=home.person_secret(),
-                partner_kind=partner.kind, today=plan.period_end, quarantine_dir=home.quarantine_dir,
+                partner_kind=partner.kind, today=job.plan.period_end, quarantine_dir=home.quarantine_dir,
                 synthetic=world.synthetic)
-    except InputError as problem:
-        return SourceOutcome(partner=partner.name, report=None, problem=str(problem))
-    return SourceOutcome(partner=partner.name, report=report)
+    except InputError as error:
+        problem = str(error)
+        # A home whose file was refused is a home without a store: it declines, and is not counted as coverage.
+        for leftover in home.path.glob(f"{home.store_path.name}*"):
+            leftover.unlink()
+    progress(1)
+    return SourceOutcome(partner=home.settings.name, report=report, problem=problem)
 
 
-def encode(home: NodeHome, plan: StudyPlan, progress: Callable[[int], None]) -> None:
-    """Compute the features of a node's records, or find them in the cache. A node without records has none."""
+def encode(job: tuple[NodeHome, StudyPlan], progress: Callable[[int], None]) -> int:
+    """Compute the features of a node's records, or find them in the cache.
+
+    Returns:
+        How many records are in languages that the encoder does not read. A node without records has none.
+    """
+    home, plan = job
     try:
-        prepare(home, plan, progress=progress)
+        unreadable = prepare(home, plan, progress=progress).unreadable
     except Refusal:
-        return
+        return 0
+    progress(unreadable)
+    return unreadable

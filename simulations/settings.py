@@ -81,6 +81,7 @@ class SimulationSettings(_Frozen):
     noise: Literal["seeded", "system"]
     baselines: bool
     threads: Annotated[int, Field(ge=1, le=64)]
+    workers: Annotated[int, Field(ge=1, le=64)]
     cache: Path | None
 
 

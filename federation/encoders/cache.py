@@ -85,11 +85,11 @@ class FeatureCache:
             for start in range(0, len(todo), _CHUNK):
                 part = todo[start:start + _CHUNK]
                 vectors = np.ascontiguousarray(self._encoder.encode([text for _, text in part]), dtype="<f4")
-                at = len(known)
+                at, fresh = len(known), {digest for digest, _ in part}
                 self._append([digest for digest, _ in part], vectors, at)
                 known.update({digest: at + i for i, (digest, _) in enumerate(part)})
                 if progress:
-                    progress(len(part))
+                    progress(sum(digest in fresh for digest in digests))
         if not texts:
             return np.empty((0, self._encoder.spec.dimension), dtype=np.float32)
         stored = np.memmap(self._rows, dtype="<f4", mode="r").reshape(-1, self._encoder.spec.dimension)

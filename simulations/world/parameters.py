@@ -114,18 +114,18 @@ DEFAULT_PARTNERS = (
     # Prevalence: platforms 1-5 % assumed (EMSCAD, measured: 4.8 % of job adverts fraudulent, is the upper anchor);
     # agencies 19-26 % measured (2,185 of 11,700 UK helpline contacts, 8,759 of 34,177 US signals); NGOs 60-85 %
     # assumed. Coverage is such that every region has five or more partners of all three kinds.
-    _partner("platform-jobs", _P, 1000, 0.03, {Channel.JOB_ADVERT: 0.9, Channel.PUBLIC_POST: 0.1},
-             {_R: 0.03}, (0, 12), ("en", "es", "fr", "pt")),
-    _partner("platform-social", _P, 900, 0.02, {Channel.PUBLIC_POST: 0.75, Channel.JOB_ADVERT: 0.25},
-             {_R: 0.02, _D: 0.10}, (0, 12), ("en", "es", "pt"), ("ro",)),
-    _partner("platform-classifieds", _P, 650, 0.05, {Channel.CLASSIFIED_AD: 0.8, Channel.PUBLIC_POST: 0.2},
-             {_R: 0.05}, (2, 8), ("en", "es", "fr")),
-    _partner("ngo-shelter", _N, 300, 0.75, _CASES, {_R: 0.75, _D: 0.35}, (0, 6), ("en", "fr")),
-    _partner("ngo-outreach", _N, 400, 0.65, _CASES, {_R: 0.65, _D: 0.35}, (4, 6), ("en", "es", "pt"), ("ro",)),
-    _partner("ngo-legal", _N, 500, 0.80, _CASES, {_R: 0.80, _D: 0.35}, (8, 6), ("en", "es", "fr")),
-    _partner("agency-helpline", _A, 800, 0.22, _CALLS, {_R: 0.20, _D: 0.35}, (0, 12),
+    _partner("platform-jobs", _P, 450, 0.03, {Channel.JOB_ADVERT: 0.9, Channel.PUBLIC_POST: 0.1},
+             {_R: 0.03}, (0, 8), ("en", "es", "fr", "pt")),
+    _partner("platform-social", _P, 400, 0.02, {Channel.PUBLIC_POST: 0.75, Channel.JOB_ADVERT: 0.25},
+             {_R: 0.02, _D: 0.10}, (0, 8), ("en", "es", "pt"), ("ro",)),
+    _partner("platform-classifieds", _P, 250, 0.05, {Channel.CLASSIFIED_AD: 0.8, Channel.PUBLIC_POST: 0.2},
+             {_R: 0.05}, (1, 6), ("en", "es", "fr")),
+    _partner("ngo-shelter", _N, 300, 0.75, _CASES, {_R: 0.75, _D: 0.35}, (0, 4), ("en", "fr")),
+    _partner("ngo-outreach", _N, 400, 0.65, _CASES, {_R: 0.65, _D: 0.35}, (3, 4), ("en", "es", "pt"), ("ro",)),
+    _partner("ngo-legal", _N, 500, 0.80, _CASES, {_R: 0.80, _D: 0.35}, (5, 4), ("en", "es", "fr")),
+    _partner("agency-helpline", _A, 800, 0.22, _CALLS, {_R: 0.20, _D: 0.35}, (0, 8),
              ("en", "es", "fr", "pt"), ("ro",)),
-    _partner("agency-labour", _A, 600, 0.25, _CALLS, {_R: 0.25, _D: 0.35}, (6, 8), ("en", "es", "pt")),
+    _partner("agency-labour", _A, 600, 0.25, _CALLS, {_R: 0.25, _D: 0.35}, (4, 6), ("en", "es", "pt")),
 )
 
 
@@ -136,7 +136,7 @@ class Parameters:
     partners: tuple[PartnerParameters, ...] = DEFAULT_PARTNERS  # 3 platforms, 3 NGOs, 2 agencies: assumed
     kinds: Mapping[PartnerKind, KindParameters] = field(
         default_factory=lambda: MappingProxyType({_P: _PLATFORM, _N: _NGO, _A: _AGENCY}))
-    regions: tuple[str, ...] = tuple(f"XA-{i:02d}" for i in range(1, 13))  # user-assigned: no real place can be meant
+    regions: tuple[str, ...] = tuple(f"XA-{i:02d}" for i in range(1, 9))  # user-assigned: no real place can be meant
 
     # Indicators. Measured: of 430 real job adverts 98.4 % had at least one indicator and 15 % five or more.
     # Binomial(9, 0.34) fits that: P(0) = 2.4 %, mean 3.1, P(5 or more) = 15.5 %.

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clients.counting import noisy_table, true_table
+from clients.features import prepare
 from clients.node import NodeHome
-from clients.people import prepare, target_matrix, training_people
+from clients.people import target_matrix, training_people
 from clients.store import RecordStore
 from federation.errors import Refusal
 from federation.model import initial_model, prior_logits

@@ -28,8 +28,7 @@ def make_people(count: int, *, records: int = 3, dimension: int = 5, tasks: int 
 
 
 def subset(people: People, rows: list[int]) -> People:
-    return People(features=people.features[rows], targets=people.targets[rows], weights=people.weights[rows],
-                  prior=people.prior[rows])
+    return people.take(torch.tensor(rows, dtype=torch.long))
 
 
 def head(hidden: int | None = None, seed: int = 1) -> MultiTaskHead:

@@ -1,0 +1,80 @@
+"""From stored records to features: what a node can read, for one plan. No torch here, so that encoding starts fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from clients.node import NodeHome
+from clients.store import RecordStore
+from federation.encoders import Encoder, language_covered, load_encoder
+from federation.encoders.base import Features
+from federation.encoders.cache import FeatureCache
+from federation.errors import Refusal, RefusalCode
+from federation.plan import EncoderSpec, StudyPlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """A partner's readable records for one plan, with their features; row `i` of each belongs to record `i`.
+
+    `unreadable` records are in languages that the encoder does not cover. The partner is told; nobody else is.
+    """
+
+    frame: pd.DataFrame
+    features: Features
+    intercept_scale: float
+    unreadable: int
+
+    def inputs(self, rows: np.ndarray) -> Features:
+        """Model inputs of the given rows, float32 `(rows, D + 1)`, the intercept constant last."""
+        constant = np.full((len(rows), 1), self.intercept_scale, dtype=np.float32)
+        return np.hstack([self.features[rows], constant])
+
+
+@lru_cache(maxsize=4)
+def _encoder(name: str, version: str, fingerprint: str, dimension: int, threads: int, folder: str | None) -> Encoder:
+    encoder = load_encoder(name, threads=threads, folder=Path(folder) if folder else None, dimension=dimension)
+    if encoder.spec != EncoderSpec(name=name, version=version, fingerprint=fingerprint, dimension=dimension):
+        raise Refusal(RefusalCode.NOT_CONFIGURED, "the encoder installed here is not the one of the plan")
+    return encoder
+
+
+def plan_encoder(home: NodeHome, spec: EncoderSpec) -> Encoder:
+    """The encoder that a plan pins, if it is installed here with the same weights.
+
+    Raises:
+        Refusal: `not_configured`, if what is installed differs.
+        InputError: if it is not installed at all.
+    """
+    folder = home.settings.encoder_folder
+    return _encoder(spec.name, spec.version, spec.fingerprint, spec.dimension, home.settings.threads,
+                    str(folder) if folder else None)
+
+
+def prepare(home: NodeHome, plan: StudyPlan, *, progress: Callable[[int], None] | None = None) -> Prepared:
+    """Read the store, leave out what the encoder cannot read, and look up or compute features.
+
+    Raises:
+        Refusal: `not_ready`, if nothing was ever ingested here.
+    """
+    if not home.store_path.is_file():
+        raise Refusal(RefusalCode.NOT_READY, "no record store: ingest a file first")
+    encoder = plan_encoder(home, plan.encoder)
+    # Whichever is later: no plan can bring back a record whose retention has ended.
+    with RecordStore(home.store_path) as store:
+        frame = store.frame(max(date.today(), plan.period_end))
+    # Explicitly boolean: pandas takes an empty plain list for a list of columns.
+    readable = np.array([tag == "und" or language_covered(encoder, tag) for tag in frame["language"]], dtype=bool)
+    frame, unreadable = frame[readable].reset_index(drop=True), int((~readable).sum())
+    cache = FeatureCache(home.cache_dir, encoder, key=home.person_secret())
+    features = cache.features(list(frame["text"]), progress=progress)
+    # The text has done its work; nothing downstream needs it.
+    return Prepared(frame=frame.drop(columns="text"), features=features,
+                    intercept_scale=plan.model.intercept_scale, unreadable=unreadable)
