@@ -208,7 +208,7 @@ class RecordStore:
         sizes = (select(func.count().label("n")).where(_records.c.actor_key.is_not(None))
                  .group_by(_records.c.actor_key).subquery())
         with self._read() as connection:
-            rows = connection.execute(select(sizes.c.n, func.count()).group_by(sizes.c.n)).tuples().all()
+            rows = connection.execute(select(sizes.c.n, func.count()).group_by(sizes.c.n)).all()
         return {int(size): int(people) for size, people in rows}
 
     def _bodies(self, today: date) -> Iterator[str]:
@@ -220,7 +220,7 @@ class RecordStore:
                             _records.c.exclude_training.is_(False))
                      .order_by(_records.c.record_id).limit(_PAGE))
             with self._read() as connection:
-                page = connection.execute(query).tuples().all()
+                page = connection.execute(query).all()
             if not page:
                 return
             yield from (body for _, body in page)
@@ -231,7 +231,7 @@ class RecordStore:
         for start in range(0, len(keys), _PAGE):
             query = select(_records.c.record_id, _records.c.body).where(
                 _records.c.record_id.in_(keys[start:start + _PAGE]))
-            found.update((key, json.loads(body)["text"]) for key, body in connection.execute(query).tuples())
+            found.update((key, json.loads(body)["text"]) for key, body in connection.execute(query))
         return found
 
     def _read(self) -> Connection:

@@ -20,21 +20,15 @@ from federation.randomness import RandomStream
 from server.aggregation import mean_of, weighted_mean
 
 _POOLED_STEPS = 60
+_POOLED_RIDGE = 0.005
+
+
+Rule = Callable[[TrainingSpec, int], StepRule]
 
 
 def alone(plan: StudyPlan, partner: str, people: People, *, root: bytes) -> Arrays:
-    """One partner trains by itself: the plan's steps, clip and noise, and so the same epsilon.
-
-    Args:
-        plan: whose training rule holds.
-        partner: its name in the roster.
-        people: its training people.
-        root: seed of the noise.
-    """
-    def stream(_partner: str, number: int) -> RandomStream:
-        return RandomStream.derived(root, str(number))
-
-    return _rounds(plan, {partner: people}, StepRule.of, stream)
+    """One partner trains by itself: the plan's steps, clip and noise, and so the same epsilon."""
+    return federated(plan, {partner: people}, StepRule.of, root=root)
 
 
 def federated_without_privacy(plan: StudyPlan, people: dict[str, People]) -> Arrays:
@@ -43,12 +37,18 @@ def federated_without_privacy(plan: StudyPlan, people: dict[str, People]) -> Arr
         return replace(StepRule.of(training, slots), noise_multiplier=0.0, l2_clip_norm=math.inf,
                        sampling_probability=1.0)
 
-    unused = RandomStream.derived(b"no noise is drawn from this one", "baseline")
-    return _rounds(plan, people, rule, lambda _partner, _number: unused)
+    return federated(plan, people, rule, root=b"no noise is drawn from this one")
 
 
-def _rounds(plan: StudyPlan, people: dict[str, People], rule: Callable[[TrainingSpec, int], StepRule],
-            stream: Callable[[str, int], RandomStream]) -> Arrays:
+def federated(plan: StudyPlan, people: dict[str, People], rule: Rule, *, root: bytes) -> Arrays:
+    """The plan's rounds over `people` under a step rule, without messages.
+
+    Args:
+        plan: rounds, roster and averaging.
+        people: training people of the partners that take part.
+        rule: from the plan's training part and a partner's slots to its steps.
+        root: seed of sampling and noise.
+    """
     slots = {entry.name: entry.slots for entry in plan.roster}
     model = model_arrays(initial_model(plan))
     kept: list[Arrays] = []
@@ -56,7 +56,8 @@ def _rounds(plan: StudyPlan, people: dict[str, People], rule: Callable[[Training
         updates = {}
         for partner, own in people.items():
             local = load_arrays(initial_model(plan), model)
-            train_round(local, own, rule(plan.training, slots[partner]), stream=stream(partner, number))
+            train_round(local, own, rule(plan.training, slots[partner]),
+                        stream=RandomStream.derived(root, partner, str(number)))
             updates[partner] = model_arrays(local)
         model = weighted_mean(plan, updates)
         kept = [*kept, model][-averaged_rounds(plan.training):]
@@ -64,19 +65,18 @@ def _rounds(plan: StudyPlan, people: dict[str, People], rule: Callable[[Training
 
 
 def pooled_without_privacy(plan: StudyPlan, people: Sequence[People]) -> Arrays:
-    """All training people in one place: the person-mean loss with the plan's weight decay, minimised by L-BFGS."""
+    """All training people in one place: the person-mean loss with a weak ridge, minimised by L-BFGS."""
     model = initial_model(plan)
     everybody = [group for group in people if len(group)]
     count = sum(len(group) for group in everybody)
     if not count:
         return model_arrays(model)
-    decay = plan.training.weight_decay
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=_POOLED_STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
         loss = torch.stack([_total(model, group) for group in everybody]).sum() / count
-        loss = loss + decay / 2 * sum((p.square().sum() for p in model.parameters()), start=torch.zeros(()))
+        loss = loss + _POOLED_RIDGE / 2 * sum((p.square().sum() for p in model.parameters()), start=torch.zeros(()))
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 

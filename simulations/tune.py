@@ -1,0 +1,90 @@
+"""`python -m simulations.tune DATA`: how the shipped training settings were chosen.
+
+Five-fold validation by person inside the *training* people of the real benchmark, over the federated protocol with its
+noise. The people held out for the test split are never looked at. Prints a table; nothing is written.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from sklearn.metrics import roc_auc_score
+
+from clients.features import prepare
+from clients.people import People, training_people
+from clients.training import StepRule
+from federation.messages import Arrays
+from federation.model import initial_model, load_arrays
+from federation.plan import StudyPlan
+from simulations import baselines
+from simulations.bars import benchmark_settings
+from simulations.federation import plan_for
+from simulations.homes import IngestJob, ingest, make_node, seeded_key
+from simulations.settings import Settings
+
+FOLDS = 5
+GRID = tuple(itertools.product((3.0, 6.0, 9.0), (0.0, 0.002, 0.005), (0.3, 0.5)))
+"""learning_rate, weight_decay, l2_clip_norm"""
+
+
+def load_people(settings: Settings, plan: StudyPlan, folder: Path) -> dict[str, People]:
+    """Ingest and encode the benchmark below `folder`, and return each partner's training people."""
+    world, people = settings.open_world(), {}
+    for partner, entry in zip(world.partners, plan.roster, strict=True):
+        home = make_node(folder, settings, world, partner)
+        ingest(IngestJob(home=home, settings=settings, plan=plan), lambda _done: None)
+        people[partner.name] = training_people(home, plan, entry, prepare(home, plan))
+    return people
+
+
+def fold_auc(plan: StudyPlan, people: dict[str, People], fold: int) -> float:
+    """AUC on one fold of the training people after federated training, with noise, on the others."""
+    inside, outside = {}, []
+    for number, (name, own) in enumerate(people.items()):
+        order = np.random.default_rng(number).permutation(len(own))
+        left_out = np.zeros(len(own), dtype=bool)
+        left_out[order[fold::FOLDS]] = True
+        inside[name] = own.take(torch.from_numpy(np.flatnonzero(~left_out)))
+        outside.append(own.take(torch.from_numpy(np.flatnonzero(left_out))))
+    model = baselines.federated(plan, inside, StepRule.of, root=seeded_key(fold, "tune"))
+    return _auc(plan, model, outside)
+
+
+def _auc(plan: StudyPlan, model: Arrays, groups: list[People]) -> float:
+    head, scores, truth = load_arrays(initial_model(plan), model), [], []
+    with torch.no_grad():
+        for group in groups:
+            known = group.weights > 0
+            scores.append(head(group.features)[known].numpy())
+            truth.append(group.targets[known].numpy())
+    return float(roc_auc_score(np.concatenate(truth), np.concatenate(scores)))
+
+
+def main(data: Annotated[Path, typer.Argument(help="Folder of the public sets.")]) -> None:
+    """Validate the grid at epsilon 1 and 3."""
+    table = Table("Learning rate", "Weight decay", "Clip", "AUC at ε = 1", "AUC at ε = 3", box=None)
+    plans = {e: plan_for(s := benchmark_settings(data, f"privacy.training_epsilon={e}"), s.open_world()).plan
+             for e in (1, 3)}
+    with tempfile.TemporaryDirectory() as scratch:
+        people = load_people(benchmark_settings(data), plans[3], Path(scratch))
+    for rate, decay, clip in GRID:
+        figures = []
+        for plan in plans.values():
+            training = plan.training.model_copy(
+                update={"learning_rate": rate, "weight_decay": decay, "l2_clip_norm": clip})
+            changed = plan.model_copy(update={"training": training})
+            figures.append(np.mean([fold_auc(changed, people, fold) for fold in range(FOLDS)]))
+        table.add_row(f"{rate:g}", f"{decay:g}", f"{clip:g}", *(f"{figure:.4f}" for figure in figures))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
