@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from federation.encoders import Encoder, load_encoder
 from federation.errors import InputError
+from federation.plan import Positive, Probability
 from simulations.world.interface import World
 
 Seed = Annotated[int, Field(ge=0, le=2**32)]
@@ -54,20 +55,20 @@ class ModelSettings(_Frozen):
 
 
 class TrainingSettings(_Frozen):
-    rounds: int
-    local_steps: int
+    rounds: Annotated[int, Field(ge=1)]
+    local_steps: Annotated[int, Field(ge=1)]
     learning_rate: float
     weight_decay: float
     averaged_share: float
-    sampling_probability: float
+    sampling_probability: Probability
     l2_clip_norm: float
     max_records_per_person: int
 
 
 class PrivacySettings(_Frozen):
-    delta: float
-    training_epsilon: float
-    statistics_epsilon: float
+    delta: Positive
+    training_epsilon: Positive
+    statistics_epsilon: Positive
 
 
 class ReleaseSettings(_Frozen):

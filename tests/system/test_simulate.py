@@ -1,0 +1,117 @@
+"""The command as a user types it, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from server.release.bundle import verify_release
+
+LEELIGHT = str(Path(sys.executable).with_name("leelight"))
+SMALL = ["world.size=tiny", "encoder=hashing", "encoder.dimension=256", "training.rounds=2", "training.local_steps=2"]
+
+
+def run(folder: Path, *arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache"), "HOME": str(folder), "COLUMNS": "120"}
+    return subprocess.run([LEELIGHT, *arguments], capture_output=True, text=True, cwd=cwd or folder, env=environment,
+                          timeout=280, check=False)
+
+
+def artefacts(folder: Path) -> dict[str, bytes]:
+    names = ("coordinator/model.safetensors", "coordinator/tables.json", "coordinator/plan.json", "results.json",
+             "coordinator/release/release.json", "coordinator/release/regions.csv", "coordinator/release/index.html")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    folder = tmp_path_factory.mktemp("simulate")
+    result = run(folder, "simulate", *SMALL, "hydra.run.dir=one")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder, result.stdout
+
+
+def test_it_prints_the_plan_then_the_results_then_the_place(finished: tuple[Path, str]) -> None:
+    _, output = finished
+    places = [output.index(word) for word in ("Study plan · SYNTHETIC", "ε ≤", "Published", "ngo-shelter",
+                                              "Federated, protected", "Alone, protected", "Released", "index.html")]
+    assert places == sorted(places)
+
+
+def test_it_leaves_a_release_that_verifies(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    plan = json.loads((folder / "one/coordinator/plan.json").read_text())
+    release = verify_release(folder / "one/coordinator/release", plan["public_key"])
+    assert release.content["label"] == "SYNTHETIC"
+    composed = yaml.safe_load((folder / "one/.hydra/config.yaml").read_text())
+    assert composed["training"]["rounds"] == 2
+    results = json.loads((folder / "one/results.json").read_text())
+    assert set(results["quality"]["distress"]) == {"federated", "alone", "federated_without_privacy",
+                                                   "pooled_without_privacy"}
+
+
+def test_the_same_seed_gives_the_same_bytes(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    again = run(folder, "simulate", *SMALL, "hydra.run.dir=two")
+    assert again.returncode == 0, again.stderr
+    assert artefacts(folder / "two") == artefacts(folder / "one")
+
+
+def test_flowers_engine_gives_the_same_bytes(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    flower = run(folder, "simulate", *SMALL, "simulation=flower", "hydra.run.dir=flower")
+    assert flower.returncode == 0, flower.stdout + flower.stderr
+    assert artefacts(folder / "flower") == artefacts(folder / "one")
+
+
+def test_noise_from_the_system_changes_the_result(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    system = run(folder, "simulate", *SMALL, "simulation.noise=system", "simulation.baselines=false",
+                 "hydra.run.dir=system")
+    assert system.returncode == 0, system.stderr
+    changed = artefacts(folder / "system")
+    for name in ("coordinator/model.safetensors", "coordinator/tables.json"):
+        assert changed[name] != artefacts(folder / "one")[name]
+
+
+def test_nothing_private_lies_with_the_coordinator(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    everything = b"".join(p.read_bytes() for p in (folder / "one/coordinator").rglob("*") if p.is_file())
+    source = next((folder / "one/nodes").glob("*ngo-shelter/inbox/*.csv")).read_text(encoding="utf-8")
+    texts = [line for line in source.splitlines()[1:] if len(line) > 60]
+    assert not any(line[40:80].encode() in everything for line in texts)
+    for secret in (folder / "one/nodes").rglob("*.secret"):
+        assert secret.read_bytes() not in everything
+        assert secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_hydras_habits_hold(tmp_path: Path) -> None:
+    shown = run(tmp_path, "simulate", "privacy=strict", "--cfg", "job")
+    assert shown.returncode == 0
+    assert yaml.safe_load(shown.stdout)["privacy"]["training_epsilon"] == 1.0
+    sweep = run(tmp_path, "simulate", "--multirun", *SMALL, "seed=1,2", "simulation.baselines=false",
+                "hydra.sweep.dir=sweep")
+    assert sweep.returncode == 0, sweep.stderr
+    assert (tmp_path / "sweep/0/results.json").exists()
+    assert (tmp_path / "sweep/1/results.json").exists()
+
+
+def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    result = run(tmp_path, "simulate", "world=real")
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Cannot run." in result.stdout
+    assert "data.root" in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_leelight_alone_shows_what_there_is(tmp_path: Path) -> None:
+    shown = run(tmp_path)
+    assert "simulate" in shown.stdout
+    assert "partner" in shown.stdout
+    assert "ingest" in run(tmp_path, "partner", "--help").stdout
