@@ -38,10 +38,12 @@ class Quiet:
 
 
 def settings(cache: Path, *overrides: str) -> Settings:
+    size = [] if "world=real" in overrides else ["world.size=tiny"]
     with initialize_config_module("conf", version_base="1.3"):
         return Settings.from_hydra(compose("config", overrides=[
-            "world.size=tiny", "encoder=hashing", "encoder.dimension=128", "training.rounds=1", "training.local_steps=2",
-            "simulation.baselines=false", "simulation.workers=1", f"simulation.cache={cache}", *overrides]))
+            *size, "encoder=hashing", "encoder.dimension=128", "training.rounds=1",
+            "training.local_steps=2", "simulation.baselines=false", "simulation.workers=1",
+            f"simulation.cache={cache}", *overrides]))
 
 
 class Damaged:
@@ -60,11 +62,16 @@ class Damaged:
         return path
 
 
+def _compose(cache: Path, *overrides: str) -> None:
+    chosen = settings(cache, *overrides)
+    plan_for(chosen, chosen.open_world())
+
+
 HEADER = b"record_id,person,actor_kind,channel,text,language,observed_at\n"
 
 
 @pytest.mark.parametrize(("content", "word"), [
-    (b"", "empty"), ("text,naïve\n".encode("utf-16"), "encod"), (HEADER, ""), (b"a,b\n1,2\n", "column"),
+    (b"", "empty"), ("text,naïve\n".encode("utf-16"), "utf-8"), (HEADER, ""), (b"a,b\n1,2\n", "column"),
     (b"phone," + HEADER + b"1\n", "phone"),
 ], ids=["empty", "utf-16", "no rows", "missing columns", "identity column"])
 def test_a_broken_file_is_told_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes,
@@ -106,10 +113,10 @@ def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:
     (["privacy.training_epsilon=0.0000001"], "epsilon"), (["training.rounds=0"], "rounds"),
     (["training.sampling_probability=2"], "sampling_probability"), (["training.l2_clip_norm=0"], "l2_clip_norm"),
     (["training.max_records_per_person=9"], "max_records_per_person"), (["encoder.name=other"], "other"),
-    (["study.quorum=99"], "quorum"), (["study.name=Not A Slug"], "study"), (["study.holdout_share=0.9"], "holdout_share"),
+    (["study.quorum=99"], "quorum"), (["study.name=Not A Slug"], "study"),
+    (["study.holdout_share=0.9"], "holdout_share"),
     (["release.minimum_count=0"], "minimum_count"), (["simulation.engine=other"], "engine"), (["seed=-1"], "seed"),
 ])
 def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path, overrides: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        chosen = settings(tmp_path, *overrides)
-        plan_for(chosen, chosen.open_world())
+        _compose(tmp_path, *overrides)
