@@ -28,8 +28,9 @@ from clients.node import NodeHome
 from clients.people import People, training_people
 from clients.store import RecordStore
 from clients.training import StepRule, train_round
+from federation.canonical import sha256_hex
 from federation.errors import InputError, Refusal, RefusalCode
-from federation.messages import OK, Reply, Request, read_request, reply_content
+from federation.messages import OK, Reply, Request, check_arrays, read_request, reply_content
 from federation.model import MultiTaskHead, initial_model, load_arrays, model_arrays
 from federation.plan import RosterEntry, SignedPlan, StudyPlan
 from federation.privacy.guarantee import check_claim
@@ -85,6 +86,8 @@ def _open_session(message: Message, context: Context) -> Session:
     entry = plan.partner(home.settings.name)
     if entry is None or not home.agrees_with(entry):
         raise Refusal(RefusalCode.NOT_IN_ROSTER, "the plan does not list this partner as it has declared itself")
+    if home.settings.reproducible_noise is not None and not plan.rehearsal:
+        raise Refusal(RefusalCode.NOT_CONFIGURED, "this home draws repeatable noise and the plan is no rehearsal")
     if plan.synthetic and not home.settings.synthetic:
         raise Refusal(RefusalCode.NOT_CONFIGURED, "a synthetic study on a home with real records")
     request = read_request(message)
@@ -155,6 +158,13 @@ def _model(session: Session) -> MultiTaskHead:
         raise Refusal(RefusalCode.BAD_REQUEST, str(error)) from None
 
 
+def _noise(session: Session, *context: str) -> RandomStream | None:
+    """A rehearsal's stream, different for each stage and each model asked about; None means the operating system."""
+    arrays = session.request.arrays or {}
+    asked = sha256_hex(b"".join(arrays[name].tobytes() for name in sorted(arrays)))
+    return session.home.noise_stream(session.plan.sha256, asked, *context)
+
+
 def hello(session: Session) -> Reply:
     """Say who is here, to a coordinator whose plan has checked out."""
     return Reply(code=OK, partner=session.entry.name)
@@ -168,16 +178,19 @@ def train(session: Session) -> Reply:
     model = _model(session)
     people = _people(session)
     torch.set_num_threads(session.home.settings.threads)
-    stream = session.home.noise_stream("train", plan.sha256, str(number)) or RandomStream.from_os()
+    stream = _noise(session, "train", str(number)) or RandomStream.from_os()
     train_round(model, people, StepRule.of(plan.training, session.entry.slots), stream=stream)
-    return Reply(code=OK, partner=session.entry.name, arrays=model_arrays(model))
+    # Not finite here would be for reasons of noise and public constants alone: a person cannot cause it.
+    trained = check_arrays(model_arrays(model), model_arrays(model))
+    return Reply(code=OK, partner=session.entry.name, arrays=trained)
 
 
 def table(session: Session) -> Reply:
     """The noisy regional table under the given model."""
     model = _model(session)
     torch.set_num_threads(session.home.settings.threads)
-    counts = noisy_table(session.home, session.plan, session.entry, _records(session), model)
+    counts = noisy_table(session.home, session.plan, session.entry, _records(session), model,
+                         stream=_noise(session, "table"))
     return Reply(code=OK, partner=session.entry.name, table=counts)
 
 

@@ -5,14 +5,16 @@ See `federation.statistics` for the layout and for why one person moves it by at
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-import torch
 
 from clients.features import Prepared
 from clients.node import NodeHome
-from federation.model import MultiTaskHead, partner_prior
+from federation.model import MultiTaskHead, model_arrays, partner_prior, row_logits
 from federation.plan import RosterEntry, StudyPlan
 from federation.privacy.noise import add_discrete_gaussian
+from federation.randomness import RandomStream
 from federation.statistics import IntTable, TableLayout
 
 
@@ -56,15 +58,18 @@ def true_table(
 def _flags(
     plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead, rows: np.ndarray
 ) -> np.ndarray:
-    with torch.no_grad():
-        logits = model(torch.from_numpy(prepared.inputs(rows))) + torch.tensor(partner_prior(plan, entry))
-        flags: np.ndarray = (torch.sigmoid(logits) >= plan.statistics.flag_threshold).numpy().astype(np.int64)
-    return flags
+    threshold = plan.statistics.flag_threshold
+    logits = row_logits(model_arrays(model), prepared.inputs(rows)) + np.array(partner_prior(plan, entry))
+    return np.asarray(logits >= math.log(threshold / (1 - threshold)), dtype=np.int64)
 
 
 def noisy_table(
-    home: NodeHome, plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead
+    home: NodeHome, plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead,
+    *, stream: RandomStream | None
 ) -> IntTable:
-    """What leaves the partner: the table with discrete Gaussian noise of the plan's scale in every entry."""
+    """What leaves the partner: the table with discrete Gaussian noise of the plan's scale in every entry.
+
+    `stream` is None outside a rehearsal: the operating system draws the noise then.
+    """
     table = true_table(home, plan, entry, prepared, model)
-    return add_discrete_gaussian(table, plan.statistics.noise_scale, home.noise_stream("table", plan.sha256))
+    return add_discrete_gaussian(table, plan.statistics.noise_scale, stream)

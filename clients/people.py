@@ -1,7 +1,8 @@
 """From records to people: the data set whose items Opacus clips one by one.
 
 An item is a person with up to K of their labelled records. People sit in slots, of which there is a public number;
-those who find no slot, and those held out for measuring the model at home, do not train.
+those held out for measuring the model at home do not train. Should there be more people than slots, all of them train:
+to turn some away would make one person's presence decide about another's. Divisor and weight stay the public ones.
 """
 
 from __future__ import annotations
@@ -52,9 +53,9 @@ def target_matrix(frame: pd.DataFrame, plan: StudyPlan) -> np.ndarray:
 
 
 def training_people(home: NodeHome, plan: StudyPlan, entry: RosterEntry, prepared: Prepared) -> People:
-    """The people in this partner's slots, each with up to `max_records_per_person` labelled records.
+    """The partner's training people, each with up to `max_records_per_person` labelled records.
 
-    Which records and which people, where there are too many, is a uniform choice keyed to the plan.
+    Which records, where a person has more, is a uniform choice keyed to the plan.
     """
     targets = target_matrix(prepared.frame, plan)
     order = home.keyed(f"training/{plan.sha256}")
@@ -63,11 +64,10 @@ def training_people(home: NodeHome, plan: StudyPlan, entry: RosterEntry, prepare
     for row in np.flatnonzero(~np.isnan(targets).all(axis=1)):
         persons.setdefault(prepared.frame["unit_key"].iat[row], []).append(int(row))
     units = [unit for unit in persons if holdout.value(unit) >= plan.holdout_share]
-    seated = sorted(units, key=lambda unit: order.value("slot", unit))[:entry.slots]
     limit = plan.training.max_records_per_person
     identifiers = prepared.frame["record_id"]
     chosen = [sorted(persons[unit], key=lambda row: order.value("record", str(identifiers.iat[row])))[:limit]
-              for unit in seated]
+              for unit in units]
     return _pad(prepared, targets, chosen, torch.tensor(partner_prior(plan, entry)))
 
 

@@ -64,15 +64,10 @@ def train_round(
 
     Args:
         model: the round's starting point.
-        people: those in slots; slots beyond them hold null people.
+        people: those who train; slots beyond them hold null people.
         rule: public constants.
         stream: coins and noise.
-
-    Raises:
-        ValueError: if there are more people than slots.
     """
-    if len(people) > rule.slots:
-        raise ValueError(f"{len(people)} people for {rule.slots} slots")
     wrapped = GradSampleModule(model, loss_reduction="sum")
     optimizer = PersonDPOptimizer(
         torch.optim.SGD(wrapped.parameters(), lr=rule.learning_rate, weight_decay=rule.weight_decay),
@@ -80,7 +75,7 @@ def train_round(
         divisor=rule.sampling_probability * rule.slots, normal=stream.normal)
     try:
         for _ in range(rule.local_steps):
-            drawn = sample_slots(rule.slots, rule.sampling_probability, stream)
+            drawn = sample_slots(max(rule.slots, len(people)), rule.sampling_probability, stream)
             rows = torch.from_numpy(drawn[drawn < len(people)])
             optimizer.zero_grad()
             person_losses(wrapped, people, rows).sum().backward()  # type: ignore[no-untyped-call]

@@ -112,8 +112,13 @@ def _unpack(record: ArrayRecord) -> Arrays:
     return {name: np.asarray(array.numpy()) for name, array in record.items()}
 
 
+MAX_WEIGHT: Final = 1e4
+"""Largest magnitude of a weight that either side accepts. Models of unit features stay far below it; near the end of
+the float range, sums overflow in ways that depend on who is in a batch."""
+
+
 def check_arrays(arrays: Arrays | None, like: Arrays) -> Arrays:
-    """Return `arrays` if it has the names, shapes and dtypes of `like` and only finite values.
+    """Return `arrays` if it has the names, shapes and dtypes of `like` and only values of at most `MAX_WEIGHT`.
 
     Raises:
         ValueError: otherwise. One NaN would pass every norm bound and poison every later round.
@@ -125,6 +130,7 @@ def check_arrays(arrays: Arrays | None, like: Arrays) -> Arrays:
         if found.shape != expected.shape or found.dtype != expected.dtype:
             raise ValueError(f"arrays.{name}: {found.dtype}{list(found.shape)}, expected "
                              f"{expected.dtype}{list(expected.shape)}")
-        if not np.isfinite(found).all():
-            raise ValueError(f"arrays.{name}: holds a value that is not finite")
+        # Written so that NaN fails it.
+        if not (np.abs(found) <= MAX_WEIGHT).all():
+            raise ValueError(f"arrays.{name}: holds a value that is not finite or above {MAX_WEIGHT:g}")
     return arrays

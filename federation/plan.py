@@ -24,8 +24,14 @@ PLAN_VERSION: Literal[1] = 1
 _PURPOSE = "study-plan"
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+# Mechanisms run in float32: their constants stay where float32 is faithful. Far outside, a clip norm rounds up and a
+# product of infinity and zero tells whether anybody is there.
+ClipNorm = Annotated[float, Field(ge=1e-4, le=1e3)]
+Noise = Annotated[float, Field(ge=0.1, le=1e5)]
+Step = Annotated[float, Field(ge=1e-6, le=1e3)]
+Scale = Annotated[float, Field(ge=1e-3, le=10.0)]
 OpenShare = Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)]
-Probability = Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=1e-5, le=1.0)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -69,7 +75,7 @@ class ModelSpec(_Frozen):
     """
 
     hidden_units: Annotated[int, Field(ge=1, le=4096)] | None
-    intercept_scale: Positive
+    intercept_scale: Scale
     initial_seed: Annotated[int, Field(ge=0, le=2**32)]
 
 
@@ -78,13 +84,13 @@ class TrainingSpec(_Frozen):
 
     rounds: Annotated[int, Field(ge=1, le=10_000)]
     local_steps: Annotated[int, Field(ge=1, le=10_000)]
-    learning_rate: Positive
-    weight_decay: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+    learning_rate: Step
+    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)]
     averaged_share: Annotated[float, Field(gt=0.0, le=1.0)]
     """The published model is the mean of the last `ceil(averaged_share * rounds)` aggregates."""
     sampling_probability: Probability
-    l2_clip_norm: Positive
-    noise_multiplier: Positive
+    l2_clip_norm: ClipNorm
+    noise_multiplier: Noise
     max_records_per_person: Annotated[int, Field(ge=1, le=8)]
 
     @property
@@ -98,7 +104,7 @@ class StatisticsSpec(_Frozen):
 
     regions: Annotated[tuple[str, ...], Field(min_length=1)]
     roles: Annotated[tuple[RegionRole, ...], Field(min_length=1)]
-    noise_scale: Positive
+    noise_scale: Noise
     """Scale of the discrete Gaussian that each partner adds to each entry of its table."""
     flag_threshold: OpenShare
     minimum_count: Annotated[int, Field(ge=1)]
@@ -139,6 +145,9 @@ class StudyPlan(_Frozen):
     label: Annotated[str, Field(min_length=1, max_length=80)]
     """Printed on every output: `SYNTHETIC`, or where the texts and regions come from."""
     synthetic: bool
+    rehearsal: bool
+    """Nodes may draw repeatable noise, which protects nobody. Only for invented or public records; every release of
+    such a study says so."""
     period_end: date
     tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
     roster: Annotated[tuple[RosterEntry, ...], Field(min_length=1)]

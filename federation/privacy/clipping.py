@@ -53,6 +53,21 @@ class PersonDPOptimizer(DPOptimizer):  # type: ignore[misc]
         self._divisor = divisor
         self._normal = normal
 
+    def clip_and_accumulate(self) -> None:
+        """Clip each person's gradient and sum, leaving out a person whose gradient is not finite.
+
+        A norm that is NaN passes every comparison and would spoil the whole sum: whoever chose the model could tell
+        from a NaN that one person is here. A person left out contributes zero, which is within any clip norm.
+        """
+        samples = self.grad_samples
+        norms = torch.stack([sample.flatten(start_dim=1).norm(dim=1) for sample in samples]).norm(dim=0)
+        usable = torch.isfinite(norms)
+        factors = torch.where(usable, (self.max_grad_norm / (norms + 1e-12)).clamp(max=1.0), 0.0)
+        for parameter, sample in zip(self.params, samples, strict=True):
+            # Filled, not multiplied: 0 * inf is NaN.
+            clean = sample.masked_fill(~usable.view(-1, *[1] * (sample.dim() - 1)), 0.0)
+            parameter.summed_grad = torch.einsum("i,i...", factors, clean)
+
     def add_noise(self) -> None:
         """Put the noised sum on each parameter, on a fixed grid, and drop the true sum."""
         deviation = self.noise_multiplier * self.max_grad_norm

@@ -19,7 +19,9 @@ fixed grid of `l2_clip_norm * 2^-20`, which hides the spacing of floating-point 
 of the least significant bits"); the residual difference from a real-valued Gaussian is argued, not proved.
 
 **Not covered.** People *mentioned* in other people's records; the same person at several partners costs more, see
-`Price.at_partners`; a partner that publishes its own records.
+`Price.at_partners`; a partner that publishes its own records; a record without a person id, which is its own unit, so
+that somebody behind n such records is protected as n units; the time a node takes to answer, which grows with its
+records; a rehearsal, whose noise can be repeated.
 """
 
 from __future__ import annotations

@@ -96,7 +96,10 @@ def _privacy(plan: StudyPlan, tables: SummedTables) -> dict[str, Any]:
              "mechanism": "discrete Gaussian noise added by each partner to each entry of its table",
              "noise_scale": statistics.noise_scale, "l2_sensitivity": round(tables.layout.l2_sensitivity, 6)},
         ],
-        "trust": "local noise: holds against the coordinator, other partners and the public",
+        "trust": ("none: a rehearsal, whose noise was drawn from a seed and can be repeated, so it protects nobody"
+                  if plan.rehearsal else
+                  "local noise: holds against the coordinator, other partners and the public"),
+        "rehearsal": plan.rehearsal,
         "accounting": "PLD (dp-accounting), upper bound",
     }
 

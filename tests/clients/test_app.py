@@ -129,10 +129,10 @@ def test_a_request_for_another_plan_is_refused(home: NodeHome, plan: StudyPlan) 
     assert ask(home, plan, HELLO, sha="0" * 64).code == RefusalCode.BAD_REQUEST
 
 
-@pytest.mark.parametrize("bad", ["nan", "inf", "shape", "dtype", "name", "none"])
+@pytest.mark.parametrize("bad", ["nan", "inf", "1e5", "-3.4e38", "shape", "dtype", "name", "none"])
 def test_a_bad_model_is_refused(home: NodeHome, plan: StudyPlan, bad: str) -> None:
     arrays: Any = model_arrays(initial_model(plan))
-    if bad in ("nan", "inf"):
+    if bad in ("nan", "inf", "1e5", "-3.4e38"):
         arrays["output.weight"][0, 0] = float(bad)
     elif bad == "shape":
         arrays["output.weight"] = arrays["output.weight"][:, :-1]
@@ -182,3 +182,38 @@ def test_a_code_that_is_not_on_the_list_is_not_passed_on() -> None:
 
     message = Message(RecordDict({"reply": ConfigRecord({"code": QUOTED, "partner": ""})}), 1, TRAIN)
     assert read_reply(message) == Reply(code=RefusalCode.FAILED)
+
+
+def test_a_guessed_person_leaves_no_trace_in_finiteness(tmp_path: Path, plan: StudyPlan) -> None:
+    # The largest model that is accepted, aimed at one record's own features.
+    from clients.features import prepare
+
+    records = make_records(30)
+    nodes = [make_home(tmp_path / str(i), 0, records=part) for i, part in enumerate((records, records[1:]))]
+    aimed = np.sign(prepare(nodes[0], plan).inputs(np.array([0]))) * np.where(np.arange(65) % 2, 1e4, -1e4)
+    arrays = {"output.weight": np.repeat(aimed, 2, axis=0).astype(np.float32)}
+    for node in nodes:
+        reply = ask(node, plan, TRAIN, number=1, arrays=arrays)
+        assert reply.code == OK
+        assert reply.arrays is not None
+        assert np.isfinite(reply.arrays["output.weight"]).all()
+
+
+def test_repeatable_noise_serves_rehearsals_only(home: NodeHome, plan: StudyPlan, tmp_path: Path) -> None:
+    earnest = plan.model_copy(update={"rehearsal": False})
+    assert ask(home, earnest, HELLO).code == RefusalCode.NOT_CONFIGURED
+    real = make_home(tmp_path / "system", 0, records=make_records(5), noise_seed=None)
+    assert ask(real, earnest, HELLO).code == OK
+
+
+def test_a_rehearsal_never_uses_one_noise_twice(home: NodeHome, plan: StudyPlan) -> None:
+    # Two models under one plan: if their noise were the same, the difference of two answers would be exact.
+    zero = model_arrays(initial_model(plan))
+    other = {name: value + np.float32(1e-6) for name, value in zero.items()}
+    tables = [ask(home, plan, TABLE, arrays=arrays).table for arrays in (zero, other)]
+    assert tables[0] is not None
+    assert tables[1] is not None
+    assert (tables[0][:, :, 0] != tables[1][:, :, 0]).any()
+    again = ask(home, plan, TABLE, arrays=zero).table
+    assert again is not None
+    assert (again == tables[0]).all()

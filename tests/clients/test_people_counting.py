@@ -14,7 +14,7 @@ from clients.node import NodeHome
 from clients.people import target_matrix, training_people
 from clients.store import RecordStore
 from federation.errors import Refusal
-from federation.model import initial_model, prior_logits
+from federation.model import MultiTaskHead, initial_model, model_arrays, prior_logits, row_logits
 from federation.records import Record
 from federation.taxonomy import Task
 from tests.worlds import DIMENSION, make_home, make_plan, make_records
@@ -44,10 +44,27 @@ def test_people_are_grouped_masked_and_bounded(tmp_path: Path) -> None:
     assert (people.features[..., -1][people.weights.sum(dim=2) > 0] == 0.1).all()
 
 
-def test_people_beyond_the_slots_do_not_train(tmp_path: Path) -> None:
-    home = make_home(tmp_path, 0, slots=8, records=make_records(100))
-    entry = make_plan(slots=8).roster[0]
-    assert len(training_people(home, make_plan(slots=8), entry, prepare(home, PLAN))) == 8
+def test_nobodys_presence_decides_about_another_even_when_slots_run_out(tmp_path: Path) -> None:
+    # Turning people away would swap one person for another: twice the sensitivity that is accounted for.
+    records = make_records(60)
+    plan = make_plan(slots=8)
+    homes = [make_home(tmp_path / str(i), 0, slots=8, records=part) for i, part in enumerate((records, records[1:]))]
+    full, without = (training_people(home, plan, plan.roster[0], prepare(home, plan)) for home in homes)
+    assert len(full) > 8
+    rows = {row.numpy().tobytes() for row in full.features}
+    assert len(full) - len(without) in (0, 1)
+    assert {row.numpy().tobytes() for row in without.features} <= rows
+
+
+@pytest.mark.parametrize("hidden", [None, 3])
+def test_flags_depend_on_the_record_alone_and_agree_with_the_model(hidden: int | None) -> None:
+    torch.manual_seed(5)
+    head = MultiTaskHead(dimension=DIMENSION, tasks=2, hidden_units=hidden)
+    inputs = np.random.default_rng(0).normal(size=(97, DIMENSION + 1)).astype(np.float32)
+    together = row_logits(model_arrays(head), inputs)
+    for count in (1, 2, 3, 16, 64):
+        assert (row_logits(model_arrays(head), inputs[:count]) == together[:count]).all()
+    np.testing.assert_allclose(together, head(torch.from_numpy(inputs)).detach().numpy(), atol=1e-5)
 
 
 def test_the_held_out_never_train_in_any_study(tmp_path: Path) -> None:
@@ -136,7 +153,8 @@ def test_the_noisy_table_differs_from_the_true_one_by_noise_alone(tmp_path: Path
     home = make_home(tmp_path, 0, records=make_records(40), noise_seed=None)
     prepared = prepare(home, PLAN)
     true = table_of(home)
-    draws = np.stack([noisy_table(home, PLAN, PLAN.roster[0], prepared, model()) - true  # type: ignore[arg-type]
+    draws = np.stack([noisy_table(home, PLAN, PLAN.roster[0], prepared, model(),  # type: ignore[arg-type]
+                                  stream=None) - true
                       for _ in range(200)])
     assert draws.std() == pytest.approx(PLAN.statistics.noise_scale, rel=0.06)
     assert abs(draws.mean()) < 0.15

@@ -70,6 +70,9 @@ def test_garbage_is_refused(text: str) -> None:
     ("training", "l2_clip_norm", math.inf), ("training", "sampling_probability", 0.0),
     ("training", "sampling_probability", 1.5), ("training", "rounds", 0), ("training", "max_records_per_person", 9),
     ("privacy", "delta", 0.0), ("privacy", "delta", math.nan), ("statistics", "noise_scale", 0.0),
+    ("training", "l2_clip_norm", 1.7e-44), ("training", "learning_rate", 1e38), ("training", "weight_decay", 10.0),
+    ("training", "sampling_probability", 1e-9), ("model", "intercept_scale", 1e39),
+    ("training", "noise_multiplier", 1e-3),
     ("statistics", "minimum_count", 0), ("conduct", "quorum", 0), ("conduct", "stage_deadline_seconds", math.inf),
 ])
 def test_settings_that_would_void_the_promise_are_refused(part: str, field: str, value: float) -> None:

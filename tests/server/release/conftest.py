@@ -45,7 +45,8 @@ def make_plan(
                     declared_prevalence={Task.RECRUITMENT: 0.03, Task.DISTRESS: 0.06}, public_key=f"{i:064x}")
         for i, covered in enumerate(coverage))
     fields: dict[str, Any] = {
-        "study": "north-coast-2026", "label": "SYNTHETIC", "synthetic": True, "period_end": date(2026, 6, 30),
+        "study": "north-coast-2026", "label": "SYNTHETIC", "synthetic": True, "rehearsal": False,
+        "period_end": date(2026, 6, 30),
         "purpose": "Find out in which regions records hold signals of recruitment and of distress.",
         "tasks": (Task.RECRUITMENT, Task.DISTRESS), "roster": roster,
         "encoder": EncoderSpec(name="fast-use", version="0.2.1", fingerprint="cd" * 32, dimension=320),
