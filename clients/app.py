@@ -115,14 +115,21 @@ def _guarded(handler: Handler) -> Callable[[Message, Context], Message]:
     return handle
 
 
-@lru_cache(maxsize=32)
-def _prepared(home: Path, plan: str, generation: int) -> dict[str, Prepared | People]:
+@dataclass
+class _Work:
     """Work of one message kept for the next, in a process that lives longer than one message."""
+
+    records: Prepared | None = None
+    people: People | None = None
+
+
+@lru_cache(maxsize=32)
+def _prepared(home: Path, plan: str, generation: int) -> _Work:
     del home, plan, generation
-    return {}
+    return _Work()
 
 
-def _kept(session: Session) -> dict[str, Prepared | People]:
+def _kept(session: Session) -> _Work:
     path = session.home.store_path
     generation = -1
     if path.is_file():
@@ -133,20 +140,16 @@ def _kept(session: Session) -> dict[str, Prepared | People]:
 
 def _records(session: Session) -> Prepared:
     kept = _kept(session)
-    if "records" not in kept:
-        kept["records"] = prepare(session.home, session.plan)
-    records = kept["records"]
-    assert isinstance(records, Prepared)  # noqa: S101  for the type checker
-    return records
+    if kept.records is None:
+        kept.records = prepare(session.home, session.plan)
+    return kept.records
 
 
 def _people(session: Session) -> People:
     kept = _kept(session)
-    if "people" not in kept:
-        kept["people"] = training_people(session.home, session.plan, session.entry, _records(session))
-    people = kept["people"]
-    assert isinstance(people, People)  # noqa: S101  for the type checker
-    return people
+    if kept.people is None:
+        kept.people = training_people(session.home, session.plan, session.entry, _records(session))
+    return kept.people
 
 
 def _model(session: Session) -> MultiTaskHead:

@@ -7,7 +7,9 @@ other. Everything that leaves the partner in a study (every model update of ever
 **Why.** In each step a slot's contribution is its person's clipped gradient, of norm at most `l2_clip_norm`, or zero
 for a null person; a person's loss is a mean over their own records only, so nobody else's record is in it. The step
 adds Gaussian noise of standard deviation `noise_multiplier * l2_clip_norm` to the sum and divides by the public
-`sampling_probability * slots`. Slots enter by independent coins. That is the subsampled Gaussian mechanism (Abadi et
+`sampling_probability * slots`. Slots enter by independent coins; should a partner hold more people than its public
+band, each has a slot and a coin of their own all the same, and nobody is displaced.
+That is the subsampled Gaussian mechanism (Abadi et
 al. 2016, arXiv:1607.00133; Mironov et al. 2019, arXiv:1908.10530), composed over all steps. The table moves by at most
 one in each of `1 + tasks` entries (`federation.statistics`) and carries discrete Gaussian noise (Canonne, Kamath and
 Steinke 2020, arXiv:2004.00010). The whole is composed in one privacy loss distribution. Number of steps, divisor and
