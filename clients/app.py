@@ -25,7 +25,7 @@ from flwr.clientapp import ClientApp
 from clients.counting import noisy_table
 from clients.features import Prepared, prepare
 from clients.node import NodeHome
-from clients.people import People, training_people
+from clients.people import Population, training_people
 from clients.store import RecordStore
 from clients.training import StepRule, train_round
 from federation.canonical import sha256_hex
@@ -120,7 +120,7 @@ class _Work:
     """Work of one message kept for the next, in a process that lives longer than one message."""
 
     records: Prepared | None = None
-    people: People | None = None
+    people: Population | None = None
 
 
 @lru_cache(maxsize=32)
@@ -145,7 +145,7 @@ def _records(session: Session) -> Prepared:
     return kept.records
 
 
-def _people(session: Session) -> People:
+def _people(session: Session) -> Population:
     kept = _kept(session)
     if kept.people is None:
         kept.people = training_people(session.home, session.plan, session.entry, _records(session))

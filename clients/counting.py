@@ -11,7 +11,8 @@ import numpy as np
 
 from clients.features import Prepared
 from clients.node import NodeHome
-from federation.model import MultiTaskHead, model_arrays, partner_prior, row_logits
+from federation.exact import exact_logits
+from federation.model import MultiTaskHead, partner_prior
 from federation.plan import RosterEntry, StudyPlan
 from federation.privacy.noise import add_discrete_gaussian
 from federation.randomness import RandomStream
@@ -59,7 +60,7 @@ def _flags(
     plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead, rows: np.ndarray
 ) -> np.ndarray:
     threshold = plan.statistics.flag_threshold
-    logits = row_logits(model_arrays(model), prepared.inputs(rows)) + np.array(partner_prior(plan, entry))
+    logits = exact_logits(model, prepared.inputs(rows)) + np.array(partner_prior(plan, entry))
     return np.asarray(logits >= math.log(threshold / (1 - threshold)), dtype=np.int64)
 
 

@@ -17,6 +17,7 @@ from federation.encoders import Encoder, language_covered, load_encoder
 from federation.encoders.base import Features
 from federation.encoders.cache import FeatureCache
 from federation.errors import Refusal, RefusalCode
+from federation.grid import exact_inputs
 from federation.plan import EncoderSpec, StudyPlan
 
 
@@ -33,9 +34,8 @@ class Prepared:
     unreadable: int
 
     def inputs(self, rows: np.ndarray) -> Features:
-        """Model inputs of the given rows, float32 `(rows, D + 1)`, the intercept constant last."""
-        constant = np.full((len(rows), 1), self.intercept_scale, dtype=np.float32)
-        return np.hstack([self.features[rows], constant])
+        """Model inputs of the given rows, float32 `(rows, D + 1)` on the grid, the intercept constant last."""
+        return exact_inputs(self.features[rows], self.intercept_scale)
 
 
 @lru_cache(maxsize=4)

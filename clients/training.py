@@ -1,24 +1,31 @@
 """Local training: person-level DP-SGD with Opacus, every constant from the plan.
 
-A step takes the people whose slots came up, computes each person's own loss (the mean over their labelled records, per
-task, summed over tasks), lets Opacus clip each person's gradient, and adds noise to the sum. A step without anybody
-still adds its noise and still counts: an empty batch must look like any other from outside.
+A step takes the people whose slots came up, clips each person's gradient onto an integer grid, sums the integers and
+adds integer noise (`federation.privacy.clipping`). A step without anybody still adds its noise and still counts: an
+empty batch must look like any other from outside.
+
+The heads that a plan can name are trained in closed form on exact arithmetic (`federation.exact`). Any other model
+takes Opacus's hooks, which write out each person's gradient.
 """
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
+import numpy as np
 import torch
 from opacus import GradSampleModule
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from clients.people import People
+from clients.people import People, Population
+from federation.exact import ExactHead, snap_weights
+from federation.grid import SUM_BITS
 from federation.model import MultiTaskHead
 from federation.plan import TrainingSpec
-from federation.privacy.clipping import PersonDPOptimizer
+from federation.privacy.clipping import PersonDPOptimizer, clipped_sum
+from federation.privacy.noise import discrete_gaussian
 from federation.privacy.sampling import sample_slots
 from federation.randomness import RandomStream
 
@@ -46,41 +53,87 @@ class StepRule:
                    l2_clip_norm=training.l2_clip_norm, noise_multiplier=training.noise_multiplier)
 
 
-def person_losses(model: torch.nn.Module, people: People, rows: torch.Tensor) -> torch.Tensor:
-    """Loss of each person in `rows` (ascending, without repeats), shape `(rows,)`.
-
-    Nobody's value depends on who else is in the batch.
-    """
-    batch = people if len(rows) == len(people) else people.take(rows)
-    logits = model(batch.features) + batch.prior
-    losses = binary_cross_entropy_with_logits(logits, batch.targets, reduction="none")
-    return (losses * batch.weights).sum(dim=(1, 2))
+def person_losses(model: torch.nn.Module, people: People) -> torch.Tensor:
+    """Loss of each person, shape `(P,)`: the mean over their labelled records, per task, summed over tasks."""
+    kind = next(model.parameters()).dtype
+    inputs, targets, weights, prior = (torch.from_numpy(values).to(kind) for values in (
+        people.inputs, people.targets, people.weights, people.prior))
+    losses = binary_cross_entropy_with_logits(model(inputs) + prior, targets, reduction="none")
+    return (losses * weights).sum(dim=(1, 2))
 
 
-def train_round(
-    model: MultiTaskHead, people: People, rule: StepRule, *, stream: RandomStream
-) -> None:
+class Contribution(Protocol):
+    """A way for people to enter a step."""
+
+    def enter(self, people: People, optimizer: PersonDPOptimizer) -> None:
+        """Leave the clipped contributions of a block of people with the optimizer."""
+        ...
+
+    def close(self) -> None:
+        """Take away whatever was hung on the model."""
+        ...
+
+
+class ClosedForm:
+    """Exact gradients of a `MultiTaskHead`, without writing out any person's."""
+
+    def __init__(self, model: MultiTaskHead) -> None:
+        self._head = ExactHead(model)
+
+    def enter(self, people: People, optimizer: PersonDPOptimizer) -> None:
+        hidden = self._head.hidden(people.inputs)
+        logits = self._head.logits(people.inputs, hidden) + people.prior
+        # The derivative of the loss by the logit is sigmoid - target; sigmoid(z) = (1 + tanh(z / 2)) / 2.
+        errors = (0.5 + 0.5 * np.tanh(0.5 * logits) - people.targets) * people.weights
+        layers = self._head.gradients(people.inputs, hidden, errors, people.products)
+        optimizer.add_people(clipped_sum(layers, optimizer.max_grad_norm))
+
+    def close(self) -> None:
+        pass
+
+
+class Hooks:
+    """Opacus's per-person gradients, of any model that Opacus can hook."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._wrapped = GradSampleModule(model, loss_reduction="sum")
+
+    def enter(self, people: People, optimizer: PersonDPOptimizer) -> None:
+        person_losses(self._wrapped, people).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.clip_and_accumulate()
+        for parameter in self._wrapped.parameters():
+            parameter.grad_sample = None
+
+    def close(self) -> None:
+        # Opacus hangs hooks and per-person gradients on the module: neither may outlive the round.
+        self._wrapped.to_standard_module()
+
+
+def train_round(model: torch.nn.Module, people: Population, rule: StepRule, *, stream: RandomStream) -> None:
     """Take one round's local steps on `model`, in place.
 
     Args:
-        model: the round's starting point.
+        model: the round's starting point, float32.
         people: those who train; slots beyond them hold null people.
         rule: public constants.
         stream: coins and noise.
     """
-    wrapped = GradSampleModule(model, loss_reduction="sum")
+    model.double()
+    snap_weights(model)
+    noise = discrete_gaussian(rule.noise_multiplier * 2.0**SUM_BITS).source(stream)
     optimizer = PersonDPOptimizer(
-        torch.optim.SGD(wrapped.parameters(), lr=rule.learning_rate, weight_decay=rule.weight_decay),
+        torch.optim.SGD(model.parameters(), lr=rule.learning_rate, weight_decay=rule.weight_decay),
         noise_multiplier=rule.noise_multiplier, l2_clip_norm=rule.l2_clip_norm,
-        divisor=rule.sampling_probability * rule.slots, normal=stream.normal)
+        divisor=rule.sampling_probability * rule.slots, noise=noise)
+    way: Contribution = ClosedForm(model) if isinstance(model, MultiTaskHead) else Hooks(model)
     try:
         for _ in range(rule.local_steps):
             drawn = sample_slots(max(rule.slots, len(people)), rule.sampling_probability, stream)
-            rows = torch.from_numpy(drawn[drawn < len(people)])
-            optimizer.zero_grad()
-            person_losses(wrapped, people, rows).sum().backward()  # type: ignore[no-untyped-call]
+            for block in people.blocks(drawn[drawn < len(people)]):
+                way.enter(block, optimizer)
             optimizer.step()
+            snap_weights(model)
     finally:
-        # Opacus hangs hooks and per-person gradients on the module: neither may outlive the round.
         optimizer.zero_grad(set_to_none=True)
-        wrapped.to_standard_module()
+        way.close()
+        model.float()

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from federation.errors import Refusal, RefusalCode
+from federation.grid import MAX_WEIGHT
 
 HELLO: Final = "query.hello"
 TRAIN: Final = "train"
@@ -110,11 +111,6 @@ def _pack(arrays: Arrays) -> ArrayRecord:
 
 def _unpack(record: ArrayRecord) -> Arrays:
     return {name: np.asarray(array.numpy()) for name, array in record.items()}
-
-
-MAX_WEIGHT: Final = 1e4
-"""Largest magnitude of a weight that either side accepts. Models of unit features stay far below it; near the end of
-the float range, sums overflow in ways that depend on who is in a batch."""
 
 
 def check_arrays(arrays: Arrays | None, like: Arrays) -> Arrays:

@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -76,21 +74,3 @@ def load_arrays(model: MultiTaskHead, arrays: Arrays) -> MultiTaskHead:
     checked = check_arrays(arrays, model_arrays(model))
     model.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in checked.items()})
     return model
-
-
-def row_logits(arrays: Arrays, inputs: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """Logits of `(N, D + 1)` inputs, `(N, tasks)`, each row computed by itself.
-
-    A matrix product picks its order of additions by the size of the batch, so one more row can move another row's last
-    digit, and with it a flag on the threshold. Counting people needs each flag to depend on that person's record alone;
-    so this sums row by row in float64.
-    """
-    values = inputs.astype(np.float64)
-    if "hidden.weight" in arrays:
-        values = np.tanh(_by_row(values, arrays["hidden.weight"]))
-    return _by_row(values, arrays["output.weight"])
-
-
-def _by_row(values: npt.NDArray[np.float64], weight: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    columns = [(values * unit.astype(np.float64)).sum(axis=1) for unit in weight]
-    return np.ascontiguousarray(np.stack(columns, axis=1))

@@ -64,7 +64,7 @@ class EncoderSpec(_Frozen):
     name: Slug
     version: str
     fingerprint: Hex32
-    dimension: Annotated[int, Field(ge=1, le=2**20)]
+    dimension: Annotated[int, Field(ge=1, le=2**17)]
 
 
 class ModelSpec(_Frozen):
@@ -74,7 +74,7 @@ class ModelSpec(_Frozen):
     share of the clip norm that the features need: with unit features and a constant of 1, half of it would go there.
     """
 
-    hidden_units: Annotated[int, Field(ge=1, le=4096)] | None
+    hidden_units: Annotated[int, Field(ge=1, le=512)] | None
     intercept_scale: Scale
     initial_seed: Annotated[int, Field(ge=0, le=2**32)]
 

@@ -8,20 +8,19 @@ each time. Both are the ChaCha20 key stream (RFC 8439), so neither can be run ba
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from scipy.special import ndtri
 
-FloatArray = npt.NDArray[np.float64]
+_ZEROS = memoryview(bytes(2**20))
+"""What is encrypted to get the key stream. Kept: fresh zeros cost three times the cipher."""
 
 
 class RandomStream:
-    """An endless stream of uniform bytes, and the few distributions that are drawn from it."""
+    """An endless stream of uniform bytes."""
 
     def __init__(self, key: bytes) -> None:
         """Start a stream under a 32-byte key. One key, one stream: never make two from the same key."""
@@ -45,28 +44,10 @@ class RandomStream:
 
     def bytes(self, count: int) -> bytes:
         """The next `count` bytes."""
-        return self._cipher.update(bytes(count))
+        if count <= len(_ZEROS):
+            return self._cipher.update(_ZEROS[:count])
+        return b"".join(self.bytes(min(len(_ZEROS), count - start)) for start in range(0, count, len(_ZEROS)))
 
-    def _words(self, count: int) -> npt.NDArray[np.uint64]:
+    def words(self, count: int) -> npt.NDArray[np.uint64]:
+        """The next `count` uniform 64-bit words."""
         return np.frombuffer(self.bytes(8 * count), dtype="<u8")
-
-    def uniform(self, shape: Sequence[int]) -> FloatArray:
-        """Uniform in the open interval (0, 1): the midpoints of 2^52 equal cells, each of them exact in float64."""
-        words = self._words(int(np.prod(shape, dtype=np.int64))) >> np.uint64(12)
-        return ((words.astype(np.float64) + 0.5) * 2.0**-52).reshape(shape)
-
-    def normal(self, shape: Sequence[int]) -> FloatArray:
-        """Standard normal by the inverse distribution function; the tail is cut at 8.2."""
-        values: FloatArray = ndtri(self.uniform(shape))
-        return values
-
-    def below(self, bound: int) -> int:
-        """A uniform integer in `[0, bound)`, exactly uniform by rejection."""
-        if bound < 1:
-            raise ValueError(f"bound is {bound}, expected at least 1")
-        width = (bound - 1).bit_length()
-        size = (width + 7) // 8
-        while True:
-            value = int.from_bytes(self.bytes(size), "little") & ((1 << width) - 1)
-            if value < bound:
-                return value

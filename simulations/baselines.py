@@ -5,17 +5,15 @@ The last two are possible only in a simulation. No plan can hold their settings 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 
-from clients.people import People
+from clients.people import Population
 from clients.training import StepRule, person_losses, train_round
 from federation.messages import Arrays
 from federation.model import MultiTaskHead, initial_model, load_arrays, model_arrays
-from federation.plan import StudyPlan, TrainingSpec, averaged_rounds
+from federation.plan import StudyPlan, averaged_rounds
 from federation.randomness import RandomStream
 from server.aggregation import mean_of, weighted_mean
 
@@ -23,31 +21,43 @@ _POOLED_STEPS = 60
 _POOLED_RIDGE = 0.005
 
 
-Rule = Callable[[TrainingSpec, int], StepRule]
+Step = Callable[[MultiTaskHead, Population, StepRule, RandomStream], None]
+"""One partner's work in one round, on the model in place."""
 
 
-def alone(plan: StudyPlan, partner: str, people: People, *, root: bytes) -> Arrays:
+def alone(plan: StudyPlan, partner: str, people: Population, *, root: bytes) -> Arrays:
     """One partner trains by itself: the plan's steps, clip and noise, and so the same epsilon."""
-    return federated(plan, {partner: people}, StepRule.of, root=root)
+    return federated(plan, {partner: people}, root=root)
 
 
-def federated_without_privacy(plan: StudyPlan, people: dict[str, People]) -> Arrays:
+def federated_without_privacy(plan: StudyPlan, people: dict[str, Population]) -> Arrays:
     """The plan's rounds with everybody in every step and neither clipping nor noise."""
-    def rule(training: TrainingSpec, slots: int) -> StepRule:
-        return replace(StepRule.of(training, slots), noise_multiplier=0.0, l2_clip_norm=math.inf,
-                       sampling_probability=1.0)
-
-    return federated(plan, people, rule, root=b"no noise is drawn from this one")
+    return federated(plan, people, root=b"no noise is drawn from this one", step=_plain_round)
 
 
-def federated(plan: StudyPlan, people: dict[str, People], rule: Rule, *, root: bytes) -> Arrays:
-    """The plan's rounds over `people` under a step rule, without messages.
+def _private_round(model: MultiTaskHead, people: Population, rule: StepRule, stream: RandomStream) -> None:
+    train_round(model, people, rule, stream=stream)
+
+
+def _plain_round(model: MultiTaskHead, people: Population, rule: StepRule, stream: RandomStream) -> None:
+    del stream
+    model.double()
+    optimizer = torch.optim.SGD(model.parameters(), lr=rule.learning_rate, weight_decay=rule.weight_decay)
+    for _ in range(rule.local_steps):
+        optimizer.zero_grad()
+        (_total(model, people) / rule.slots).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    model.float()
+
+
+def federated(plan: StudyPlan, people: dict[str, Population], *, root: bytes, step: Step = _private_round) -> Arrays:
+    """The plan's rounds over `people`, without messages.
 
     Args:
         plan: rounds, roster and averaging.
         people: training people of the partners that take part.
-        rule: from the plan's training part and a partner's slots to its steps.
         root: seed of sampling and noise.
+        step: what a partner does in a round; the real thing unless a comparison asks for another.
     """
     slots = {entry.name: entry.slots for entry in plan.roster}
     model = model_arrays(initial_model(plan))
@@ -56,33 +66,34 @@ def federated(plan: StudyPlan, people: dict[str, People], rule: Rule, *, root: b
         updates = {}
         for partner, own in people.items():
             local = load_arrays(initial_model(plan), model)
-            train_round(local, own, rule(plan.training, slots[partner]),
-                        stream=RandomStream.derived(root, partner, str(number)))
+            step(local, own, StepRule.of(plan.training, slots[partner]),
+                 RandomStream.derived(root, partner, str(number)))
             updates[partner] = model_arrays(local)
         model = weighted_mean(plan, updates)
         kept = [*kept, model][-averaged_rounds(plan.training):]
     return mean_of(kept)
 
 
-def pooled_without_privacy(plan: StudyPlan, people: Sequence[People]) -> Arrays:
+def pooled_without_privacy(plan: StudyPlan, people: Sequence[Population]) -> Arrays:
     """All training people in one place: the person-mean loss with a weak ridge, minimised by L-BFGS."""
-    model = initial_model(plan)
-    everybody = [group for group in people if len(group)]
-    count = sum(len(group) for group in everybody)
+    model = initial_model(plan).double()
+    everybody = [population for population in people if len(population)]
+    count = sum(len(population) for population in everybody)
     if not count:
-        return model_arrays(model)
+        return model_arrays(model.float())
     optimizer = torch.optim.LBFGS(model.parameters(), max_iter=_POOLED_STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = torch.stack([_total(model, group) for group in everybody]).sum() / count
+        loss = torch.stack([_total(model, population) for population in everybody]).sum() / count
         loss = loss + _POOLED_RIDGE / 2 * sum((p.square().sum() for p in model.parameters()), start=torch.zeros(()))
         loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    return model_arrays(model)
+    return model_arrays(model.float())
 
 
-def _total(model: MultiTaskHead, people: People) -> torch.Tensor:
-    return person_losses(model, people, torch.arange(len(people))).sum()
+def _total(model: MultiTaskHead, people: Population) -> torch.Tensor:
+    losses = [person_losses(model, group).sum() for group in people.groups]
+    return torch.stack(losses).sum() if losses else torch.zeros((), requires_grad=True)

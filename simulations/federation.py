@@ -12,7 +12,7 @@ import torch
 
 from clients.features import Prepared, prepare
 from clients.node import NodeHome
-from clients.people import People, training_people
+from clients.people import Population, training_people
 from federation.plan import SignedPlan, StudyPlan
 from federation.privacy.guarantee import Price, price
 from federation.taxonomy import RegionRole, Task
@@ -141,7 +141,7 @@ def _compare(settings: Settings, plan: StudyPlan, coordinator: CoordinatorHome, 
     return quality, test.people
 
 
-def _people(plan: StudyPlan, homes: list[NodeHome], prepared: list[Prepared]) -> dict[str, People]:
+def _people(plan: StudyPlan, homes: list[NodeHome], prepared: list[Prepared]) -> dict[str, Population]:
     people = {}
     for home, records in zip(homes, prepared, strict=True):
         entry = plan.partner(home.settings.name)
@@ -150,8 +150,8 @@ def _people(plan: StudyPlan, homes: list[NodeHome], prepared: list[Prepared]) ->
     return people
 
 
-def _compare_alone(settings: Settings, plan: StudyPlan, people: dict[str, People], test: TestSet, quality: Comparison,
-                   advance: Callable[[int], None]) -> None:
+def _compare_alone(settings: Settings, plan: StudyPlan, people: dict[str, Population], test: TestSet,
+                   quality: Comparison, advance: Callable[[int], None]) -> None:
     """Each partner by itself, on everybody's test people; only tasks that it labels count."""
     for task in plan.tasks:
         quality[task]["alone"] = {}
@@ -159,7 +159,7 @@ def _compare_alone(settings: Settings, plan: StudyPlan, people: dict[str, People
         model = baselines.alone(plan, partner, own, root=seeded_key(settings.seed, "alone", partner))
         figures = evaluate(plan, model, test)
         for column, task in enumerate(plan.tasks):
-            if bool(own.weights[:, :, column].any()):
+            if any(group.weights[:, :, column].any() for group in own.groups):
                 quality[task]["alone"][partner] = figures[task].as_dict()
         advance(1)
 

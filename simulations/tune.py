@@ -20,8 +20,7 @@ from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
 from clients.features import prepare
-from clients.people import People, training_people
-from clients.training import StepRule
+from clients.people import Population, training_people
 from federation.messages import Arrays
 from federation.model import initial_model, load_arrays
 from federation.plan import StudyPlan
@@ -39,7 +38,7 @@ GRID = tuple(itertools.product((15, 30, 60), (6.0, 9.0, 12.0), (0.2, 0.3)))
 """rounds (of `STEPS / rounds` local steps), learning_rate, l2_clip_norm"""
 
 
-def load_people(settings: Settings, plan: StudyPlan, folder: Path) -> dict[str, People]:
+def load_people(settings: Settings, plan: StudyPlan, folder: Path) -> dict[str, Population]:
     """Ingest and encode the benchmark below `folder`, and return each partner's training people."""
     world, people = settings.open_world(), {}
     for partner, entry in zip(world.partners, plan.roster, strict=True):
@@ -49,26 +48,26 @@ def load_people(settings: Settings, plan: StudyPlan, folder: Path) -> dict[str, 
     return people
 
 
-def fold_auc(plan: StudyPlan, people: dict[str, People], repeat: int, fold: int) -> float:
+def fold_auc(plan: StudyPlan, people: dict[str, Population], repeat: int, fold: int) -> float:
     """AUC on one fold of the training people after federated training, with noise, on the others."""
     inside, outside = {}, []
     for number, (name, own) in enumerate(people.items()):
         order = np.random.default_rng((repeat, number)).permutation(len(own))
         left_out = np.zeros(len(own), dtype=bool)
         left_out[order[fold::FOLDS]] = True
-        inside[name] = own.take(torch.from_numpy(np.flatnonzero(~left_out)))
-        outside.append(own.take(torch.from_numpy(np.flatnonzero(left_out))))
-    model = baselines.federated(plan, inside, StepRule.of, root=seeded_key(repeat * FOLDS + fold, "tune"))
+        inside[name] = own.take(np.flatnonzero(~left_out))
+        outside.append(own.take(np.flatnonzero(left_out)))
+    model = baselines.federated(plan, inside, root=seeded_key(repeat * FOLDS + fold, "tune"))
     return _auc(plan, model, outside)
 
 
-def _auc(plan: StudyPlan, model: Arrays, groups: list[People]) -> float:
-    head, scores, truth = load_arrays(initial_model(plan), model), [], []
+def _auc(plan: StudyPlan, model: Arrays, populations: list[Population]) -> float:
+    head, scores, truth = load_arrays(initial_model(plan), model).double(), [], []
     with torch.no_grad():
-        for group in groups:
+        for group in (group for population in populations for group in population.groups):
             known = group.weights > 0
-            scores.append(head(group.features)[known].numpy())
-            truth.append(group.targets[known].numpy())
+            scores.append(head(torch.from_numpy(group.inputs)).numpy()[known])
+            truth.append(group.targets[known])
     return float(roc_auc_score(np.concatenate(truth), np.concatenate(scores)))
 
 

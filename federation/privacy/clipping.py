@@ -1,87 +1,238 @@
-"""Per-person clipping and a noised step with a public divisor, as an Opacus optimizer.
+"""Per-person clipping onto an integer grid, exact sums, and a noised step, as an Opacus optimizer.
 
-Opacus computes each person's gradient (a data set item is a person) and clips it. Two things are ours: the noise comes
-from a cryptographic stream instead of torch's seedable generator, and the sum is divided by the plan's
-`sampling_probability * slots` instead of a figure that Opacus derives from the size of the data.
+A person's gradient is clipped to `l2_clip_norm` and truncated toward zero to whole multiples of
+`l2_clip_norm * 2^-SUM_BITS`. The integers are summed exactly, so the order of summation, the size of the batch and
+everybody else in it cannot move a person's contribution by a single digit. Integer noise is added to the integer sum.
+
+There are two ways to the integers:
+
+- **Closed form**, for layers whose per-record gradient is an outer product (every linear layer). A person's gradient is
+  the sum over their records k of `errors[k] (x) inputs[k]`, and its square norm is
+
+      sum over records k, l of <errors[k], errors[l]> <inputs[k], inputs[l]>
+
+  (Goodfellow 2015, arXiv:1510.01799, for one record; Bu et al. 2022, arXiv:2205.10683, section 3, "ghost norm", for
+  sums), so no person's gradient is ever written out. Inputs lie on a grid of 2^-INPUT_BITS, the clipped errors are
+  truncated to 2^-COEFFICIENT_BITS, and then a float64 matrix product of the two is exact: every partial sum is a whole
+  number of 2^-SUM_BITS and below 2^53 of them.
+- **Opacus's per-person gradients**, for any other model, truncated entry by entry.
+
+Opacus's own optimizer clips in float32, derives the divisor from the size of the data and draws seedable noise; this
+one takes over those three steps and leaves the rest of `DPOptimizer` as it is.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from opacus.optimizers import DPOptimizer
 
-NormalSource = Callable[[Sequence[int]], npt.NDArray[np.float64]]
-"""Standard normal values of the given shape, float64."""
+from federation.grid import COEFFICIENT_BITS, INPUT_BITS, SUM_BITS, product
 
-GRID = 2.0**-20
-"""Spacing, in units of the clip norm, to which a noised sum is rounded."""
+BLOCK_PEOPLE: Final = 512
+"""People in one closed-form product, at most. With 8 records each, inputs of at most 2^4 (an intercept constant is at
+most 10) and coefficients of at most 2^4, every partial sum stays below 2^(12 + 4 + 4 + SUM_BITS) = 2^48 units."""
+_LARGEST_COEFFICIENT: Final = 2.0**4
+_NORM_BITS: Final = 20
+"""Square norms are summed in multiples of 2^-20. Their terms are below 2^26: 512 outputs with coefficients of 2^4 make
+2^17, inputs 2^9; so 64 terms fit into 53 bits."""
+_FEW: Final = 8
+_ROUNDING: Final = 2.0**-30
+"""What float64 can lose in the last few operations on a norm, relative, generously."""
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+IntSource = Callable[[int], IntArray]
+"""So many independent noise values, int64."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerGradient:
+    """The gradients of one linear layer's weight for `P` people with `K` records each, as outer products.
+
+    Attributes:
+        inputs: `(P, K, I)` on the grid 2^-INPUT_BITS, at most 2^4 in magnitude; what went into the layer.
+        errors: `(P, K, O)`; derivative of the person's loss by what came out of the layer.
+        products: `inner_products(inputs)`.
+    """
+
+    inputs: FloatArray
+    errors: FloatArray
+    products: FloatArray
+
+
+def inner_products(vectors: FloatArray) -> FloatArray:
+    """Inner products of each person's `(P, K, N)` vectors among themselves: `(P, K, K)`, exact on a grid."""
+    if vectors.shape[1] == 1:
+        squares: FloatArray = np.einsum("pkn,pkn->pk", vectors, vectors)[:, :, None]
+        return squares
+    if vectors.shape[2] <= _FEW:
+        # A product of matrices for each person costs more than it does.
+        columns = np.moveaxis(vectors, 2, 0)
+        few: FloatArray = columns[0][:, :, None] * columns[0][:, None, :]
+        for column in columns[1:]:
+            few += column[:, :, None] * column[:, None, :]
+        return few
+    tensor = torch.from_numpy(vectors)
+    products: FloatArray = torch.bmm(tensor, tensor.transpose(1, 2)).numpy()
+    return products
+
+
+def _coefficients(layers: Sequence[LayerGradient], l2_clip_norm: float) -> list[FloatArray]:
+    """Each person's errors in clip norms, truncated to whole multiples of 2^-COEFFICIENT_BITS.
+
+    Someone whose errors are above `_LARGEST_COEFFICIENT` gets them divided by a power of two that brings them below:
+    they will be clipped anyway, to the same direction. Someone with an error that is not finite gets zeros.
+    """
+    scaled = [np.trunc(layer.errors * (2.0**COEFFICIENT_BITS / l2_clip_norm)) for layer in layers]
+    peaks = np.max([np.abs(own).max(axis=(1, 2), initial=0.0) for own in scaled], axis=0)
+    # Written so that NaN is over the bound.
+    over = ~(peaks <= _LARGEST_COEFFICIENT * 2.0**COEFFICIENT_BITS)
+    if over.any():
+        finite = np.isfinite(peaks[over])
+        _, exponent = np.frexp(np.where(finite, peaks[over], 0.0) * (2.0**-COEFFICIENT_BITS / _LARGEST_COEFFICIENT))
+        shrink = np.ldexp(1.0, -exponent)[:, None, None]
+        for own in scaled:
+            own[over] = np.trunc(np.where(finite[:, None, None], own[over], 0.0) * shrink)
+    return [own * 2.0**-COEFFICIENT_BITS for own in scaled]
+
+
+def _norm_bound(layers: Sequence[LayerGradient], coefficients: Sequence[FloatArray]) -> FloatArray:
+    """Upper bound, tight to 2^-12, on the norm of each person's sum of `coefficients (x) inputs`, shape `(P,)`.
+
+    Inner products of vectors on a grid are exact; their products are rounded up to multiples of 2^-20 before they are
+    summed, so the bound does not depend on the order of anything.
+    """
+    square = np.zeros(len(coefficients[0]))
+    for layer, own in zip(layers, coefficients, strict=True):
+        # One more than the ceiling: the product itself is rounded.
+        terms = np.ceil(inner_products(own) * layer.products * 2.0**_NORM_BITS) + 1
+        square += terms.sum(axis=(1, 2)) * 2.0**-_NORM_BITS
+    norm: FloatArray = np.sqrt(np.maximum(square, 0.0)) * (1 + _ROUNDING)
+    return norm
+
+
+def _truncation_loss(layers: Sequence[LayerGradient]) -> FloatArray:
+    """By how much truncating the coefficients can lengthen a person's contribution, in clip norms, shape `(P,)`.
+
+    For one record, not at all: every entry shrinks. For several, below sqrt(O) 2^-COEFFICIENT_BITS |inputs[k]| each.
+    """
+    loss = np.zeros(len(layers[0].inputs))
+    records = layers[0].inputs.shape[1]
+    if records > 1:
+        for layer in layers:
+            longest = layer.products.diagonal(axis1=1, axis2=2).max(axis=1)
+            loss += np.sqrt(longest * layer.errors.shape[2]) * records
+    return loss * (2.0**-COEFFICIENT_BITS * (1 + _ROUNDING))
+
+
+def clipped_sum(layers: Sequence[LayerGradient], l2_clip_norm: float) -> list[IntArray]:
+    """Sum of people's clipped gradients in units of `l2_clip_norm * 2^-SUM_BITS`, one int64 `(O, I)` a layer.
+
+    Each person's contribution over all layers has Euclidean norm at most 2^SUM_BITS units, exactly, and depends on
+    nothing but their own rows. It is their gradient times min(1, l2_clip_norm / norm), up to the grid and less than
+    1 % shorter.
+
+    Args:
+        layers: gradients of at most `BLOCK_PEOPLE` people, the same people in each layer.
+        l2_clip_norm: C.
+
+    Raises:
+        ValueError: if there are more people than that.
+    """
+    people = len(layers[0].inputs)
+    if people > BLOCK_PEOPLE:
+        raise ValueError(f"{people} people in one product, expected at most {BLOCK_PEOPLE}: split them")
+    coefficients = _coefficients(layers, l2_clip_norm)
+    room = np.maximum(1 - _truncation_loss(layers), 0.0)
+    norms = _norm_bound(layers, coefficients)
+    # Within the clip norm nothing is cut, and nothing truncated a second time.
+    factor = np.where(norms <= 1.0, 1.0, room / np.maximum(norms, 1.0))[:, None, None] * 2.0**COEFFICIENT_BITS
+    sums = []
+    for layer, own in zip(layers, coefficients, strict=True):
+        # In units of 2^-INPUT_BITS from here on, which costs no digit.
+        units = np.trunc(own * factor).reshape(-1, own.shape[2]) * 2.0**INPUT_BITS
+        sums.append(product(units.T, layer.inputs.reshape(-1, layer.inputs.shape[2])).astype(np.int64))
+    return sums
+
+
+def truncated_sum(samples: Sequence[torch.Tensor], l2_clip_norm: float) -> list[IntArray]:
+    """The same from per-person gradients `(P, ...)`, one tensor a parameter; int64 `(...)` each.
+
+    Someone whose gradient is not finite contributes nothing: a NaN passes every comparison and would tell whoever chose
+    the model that this person is here.
+    """
+    samples = [sample.double().flatten(start_dim=1) for sample in samples]
+    norms = torch.stack([sample.norm(dim=1) for sample in samples]).norm(dim=0) * (1 + 2.0**-20)
+    usable = torch.isfinite(norms)
+    factor = (1 / norms).clamp(max=1 / l2_clip_norm).masked_fill(~usable, 0.0) * 2.0**SUM_BITS
+    return [torch.trunc(sample.masked_fill(~usable[:, None], 0.0) * factor[:, None]).to(torch.int64).sum(dim=0).numpy()
+            for sample in samples]
 
 
 class PersonDPOptimizer(DPOptimizer):  # type: ignore[misc]
-    """DP-SGD step over people: clip to `l2_clip_norm`, sum, add noise, divide by a public number.
+    """DP-SGD step over people: exact integer sum of clipped gradients, integer noise, public divisor.
+
+    Before `step`, either hand over sums with `add_people` (as often as there are blocks of people), or let Opacus's
+    hooks leave per-person gradients on the parameters. A step without either adds its noise all the same.
 
     Args:
         optimizer: the plain optimizer that applies the gradient.
-        noise_multiplier: standard deviation of the noise over `l2_clip_norm`.
         l2_clip_norm: bound on one person's gradient over all parameters together.
+        noise_multiplier: standard deviation of the noise over `l2_clip_norm`; what `noise` draws.
         divisor: public; `sampling_probability * slots`.
-        normal: source of standard normal values.
+        noise: source of integer noise of scale `noise_multiplier * 2^SUM_BITS`.
 
     Raises:
-        ValueError: if a number is not finite or not above 0 (`noise_multiplier` may be 0, and the clip norm infinite
-            with it, for the non-private baselines of a simulation; a plan can hold neither).
+        ValueError: if a number is not finite or not above 0.
     """
 
     def __init__(
         self, optimizer: torch.optim.Optimizer, *, noise_multiplier: float, l2_clip_norm: float, divisor: float,
-        normal: NormalSource,
+        noise: IntSource,
     ) -> None:
-        if not (math.isfinite(noise_multiplier) and noise_multiplier >= 0):
-            raise ValueError(f"noise_multiplier is {noise_multiplier}, expected a finite number, at least 0")
-        if not l2_clip_norm > 0 or (noise_multiplier > 0 and not math.isfinite(l2_clip_norm)):
-            raise ValueError(f"l2_clip_norm is {l2_clip_norm}, expected a finite number above 0")
-        if not (math.isfinite(divisor) and divisor > 0):
-            raise ValueError(f"divisor is {divisor}, expected a finite number above 0")
+        for name, value in (("noise_multiplier", noise_multiplier), ("l2_clip_norm", l2_clip_norm),
+                            ("divisor", divisor)):
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"{name} is {value}, expected a finite number above 0")
         # "sum": a person's gradient is exactly their own; the public divisor is applied below, once.
         super().__init__(optimizer, noise_multiplier=noise_multiplier, max_grad_norm=l2_clip_norm,
                          expected_batch_size=None, loss_reduction="sum")
         self._divisor = divisor
-        self._normal = normal
+        self._noise = noise
+
+    def add_people(self, sums: Sequence[IntArray]) -> None:
+        """Add the sums of `clipped_sum` or `truncated_sum`, in the order of the parameters, to the step under way."""
+        for parameter, units in zip(self.params, sums, strict=True):
+            held, own = parameter.summed_grad, units.reshape(parameter.shape)
+            parameter.summed_grad = own if held is None else held + own
 
     def clip_and_accumulate(self) -> None:
-        """Clip each person's gradient and sum, leaving out a person whose gradient is not finite.
-
-        A norm that is NaN passes every comparison and would spoil the whole sum: whoever chose the model could tell
-        from a NaN that one person is here. A person left out contributes zero, which is within any clip norm.
-        """
-        samples = self.grad_samples
-        norms = torch.stack([sample.flatten(start_dim=1).norm(dim=1) for sample in samples]).norm(dim=0)
-        usable = torch.isfinite(norms)
-        factors = torch.where(usable, (self.max_grad_norm / (norms + 1e-12)).clamp(max=1.0), 0.0)
-        for parameter, sample in zip(self.params, samples, strict=True):
-            # Filled, not multiplied: 0 * inf is NaN.
-            clean = sample.masked_fill(~usable.view(-1, *[1] * (sample.dim() - 1)), 0.0)
-            parameter.summed_grad = torch.einsum("i,i...", factors, clean)
+        """Clip, truncate and sum whatever per-person gradients the hooks have left."""
+        samples = [getattr(parameter, "grad_sample", None) for parameter in self.params]
+        if all(sample is not None for sample in samples):
+            self.add_people(truncated_sum(self.grad_samples, self.max_grad_norm))
 
     def add_noise(self) -> None:
-        """Put the noised sum on each parameter, on a fixed grid, and drop the true sum."""
-        deviation = self.noise_multiplier * self.max_grad_norm
+        """Put the noised sum on each parameter, over the public divisor, and drop the true one."""
+        scale = self.max_grad_norm * 2.0**-SUM_BITS / self._divisor
         for parameter in self.params:
-            total = parameter.summed_grad
-            if deviation > 0:
-                noise = torch.from_numpy(self._normal(tuple(total.shape))) * deviation
-                spacing = GRID * self.max_grad_norm
-                total = torch.round((total.double() + noise) / spacing) * spacing
-            parameter.grad = total.to(parameter.dtype).view_as(parameter)
+            total = self._noise(parameter.numel()).reshape(parameter.shape)
+            if parameter.summed_grad is not None:
+                total = total + parameter.summed_grad
+            parameter.grad = torch.from_numpy(total * scale).to(parameter.dtype)
             # Sensitive and no longer needed.
             parameter.summed_grad = None
 
-    def scale_grad(self) -> None:
-        """Divide by the public divisor."""
-        for parameter in self.params:
-            parameter.grad /= self._divisor
+    def pre_step(self, closure: Callable[[], float] | None = None) -> bool:
+        """Everything before the plain optimizer's step. Opacus would skip it, noise and all, without gradients."""
+        del closure
+        self.clip_and_accumulate()
+        self.add_noise()
+        return True

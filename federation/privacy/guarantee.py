@@ -1,24 +1,25 @@
-"""The one place that says what a study promises, and why.
+"""The one place that says what a study promises, and why. The whole argument, with sources, is in docs/guarantee.md.
 
 **Claim.** Let two data sets of one partner differ in one slot, which holds a person in one and a null person in the
 other. Everything that leaves the partner in a study (every model update of every round, and the noisy table) is then
 (epsilon, delta)-indistinguishable, for the epsilon that `price` gives at the plan's delta.
 
-**Why.** In each step a slot's contribution is its person's clipped gradient, of norm at most `l2_clip_norm`, or zero
-for a null person; a person's loss is a mean over their own records only, so nobody else's record is in it. The step
-adds Gaussian noise of standard deviation `noise_multiplier * l2_clip_norm` to the sum and divides by the public
-`sampling_probability * slots`. Slots enter by independent coins; should a partner hold more people than its public
-band, each has a slot and a coin of their own all the same, and nobody is displaced.
-That is the subsampled Gaussian mechanism (Abadi et
-al. 2016, arXiv:1607.00133; Mironov et al. 2019, arXiv:1908.10530), composed over all steps. The table moves by at most
-one in each of `1 + tasks` entries (`federation.statistics`) and carries discrete Gaussian noise (Canonne, Kamath and
-Steinke 2020, arXiv:2004.00010). The whole is composed in one privacy loss distribution. Number of steps, divisor and
-noise are constants of the signed plan, so they tell nothing about the data. Averaging, weight decay and everything
-the coordinator does afterwards is post-processing.
+**Why.** In each step a slot's contribution is its person's clipped gradient as a vector of integers of norm at most
+2^SUM_BITS, or zero for a null person. It depends on nobody else's record, to the last digit, and the integers are
+summed exactly (`federation.privacy.clipping`, `federation.exact`). The step adds an independent discrete Gaussian of
+scale `noise_multiplier * 2^SUM_BITS` to each entry and divides by the public `sampling_probability * slots`. Slots enter
+by independent coins; should a partner hold more people than its public band, each has a slot and a coin of their own
+all the same, and nobody is displaced. Were the noise a rounded normal variable, this would be the subsampled Gaussian
+mechanism, rounded afterwards (Abadi et al. 2016, arXiv:1607.00133; Mironov et al. 2019, arXiv:1908.10530), composed
+over all steps. A discrete Gaussian of so large a scale is as good as a rounded one, up to what `grid_cost` adds to
+epsilon and delta. The table moves by at most one in each of `1 + tasks` entries (`federation.statistics`) and carries
+discrete Gaussian noise (Canonne, Kamath and Steinke 2020, arXiv:2004.00010). The whole is composed in one privacy loss
+distribution, rounded up. Number of steps, divisor and noise are constants of the signed plan, so they tell nothing
+about the data. Averaging, weight decay and everything the coordinator does afterwards is post-processing.
 
-**Not a proof, and the safe side taken.** The step's noise is drawn in double precision and its sum is rounded to a
-fixed grid of `l2_clip_norm * 2^-20`, which hides the spacing of floating-point values (Mironov 2012, "On significance
-of the least significant bits"); the residual difference from a real-valued Gaussian is argued, not proved.
+**Argued, not proved.** That NumPy's tanh gives a number the same result wherever it stands in an array (tested); that
+ChaCha20's key stream is as good as random; that no timing or other side channel is read. For a model that is no
+`MultiTaskHead`, that a person's float gradient does not depend on the batch; a plan cannot name such a model.
 
 **Not covered.** People *mentioned* in other people's records; the same person at several partners costs more, see
 `Price.at_partners`; a partner that publishes its own records; a record without a person id, which is its own unit, so
@@ -32,8 +33,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from federation.errors import InputError
+from federation.grid import SUM_BITS
 from federation.plan import StudyPlan
 from federation.privacy.accounting import DiscreteGaussianTable, Event, SubsampledGaussian, epsilon_of
+from federation.privacy.noise import TAIL
 from federation.privacy.units import Adjacency, PrivacyUnit
 
 UNIT: Final = PrivacyUnit.PERSON_AT_PARTNER
@@ -58,6 +61,32 @@ def training_event(plan: StudyPlan) -> SubsampledGaussian:
     spec = plan.training
     return SubsampledGaussian(noise_multiplier=spec.noise_multiplier, steps=spec.steps,
                               sampling_probability=spec.sampling_probability)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridCost:
+    """What using a discrete Gaussian on a grid costs above the rounded normal noise that is accounted for."""
+
+    epsilon: float
+    tail: float
+    """Probability that some value lies in the tail."""
+
+
+def grid_cost(*, noise_multiplier: float, entries: int) -> GridCost:
+    """The price of the grid for `entries` noise values in all.
+
+    Let s be the scale, phi the normal density of deviation s, r(k) its integral over [k - 1/2, k + 1/2] (the rounded
+    normal variable) and d(k) the discrete Gaussian. The integral is phi(k) times a mean of exp(-(2ku + u^2) / 2s^2) over
+    u in [-1/2, 1/2]; the mean of exp(-ku / s^2) is sinh(a)/a with a = k / 2s^2, between 1 and exp(k^2 / 24 s^4); so
+
+        -1 / 8s^2  <=  log r(k) / phi(k)  <=  k^2 / 24 s^4,
+
+    and d(k) = phi(k) up to a normaliser within 3 exp(-19 s^2) of 1 (Poisson summation). For |k| <= 13 s the two
+    differ by at most 7.1 / s^2 in log probability. Larger |k| have probability `TAIL` at most. Changing the noise of
+    both neighbouring data sets costs the difference twice in epsilon, and in delta the tail of each value under both.
+    """
+    scale = noise_multiplier * 2.0**SUM_BITS
+    return GridCost(epsilon=2 * entries * 7.1 / scale**2, tail=entries * TAIL)
 
 
 def statistics_event(plan: StudyPlan) -> DiscreteGaussianTable:

@@ -7,6 +7,9 @@ accounting claims (Chua et al. 2024, "How private are DP-SGD implementations?", 
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import numpy.typing as npt
 
@@ -25,4 +28,5 @@ def sample_slots(slots: int, sampling_probability: float, stream: RandomStream) 
         raise ValueError(f"sampling_probability is {sampling_probability}, expected a number in (0, 1]")
     if sampling_probability == 1:
         return np.arange(slots)
-    return np.flatnonzero(stream.uniform((slots,)) < sampling_probability)
+    # Rounded down to a multiple of 2^-64: never more often than stated.
+    return np.flatnonzero(stream.words(slots) < np.uint64(math.floor(Fraction(sampling_probability) * 2**64)))

@@ -190,7 +190,7 @@ def test_a_guessed_person_leaves_no_trace_in_finiteness(tmp_path: Path, plan: St
 
     records = make_records(30)
     nodes = [make_home(tmp_path / str(i), 0, records=part) for i, part in enumerate((records, records[1:]))]
-    aimed = np.sign(prepare(nodes[0], plan).inputs(np.array([0]))) * np.where(np.arange(65) % 2, 1e4, -1e4)
+    aimed = np.sign(prepare(nodes[0], plan).inputs(np.array([0]))) * np.where(np.arange(65) % 2, 1024.0, -1024.0)
     arrays = {"output.weight": np.repeat(aimed, 2, axis=0).astype(np.float32)}
     for node in nodes:
         reply = ask(node, plan, TRAIN, number=1, arrays=arrays)

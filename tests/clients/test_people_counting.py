@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from clients.counting import noisy_table, true_table
 from clients.features import prepare
 from clients.node import NodeHome
-from clients.people import target_matrix, training_people
+from clients.people import Population, target_matrix, training_people
 from clients.store import RecordStore
 from federation.errors import Refusal
-from federation.model import MultiTaskHead, initial_model, model_arrays, prior_logits, row_logits
+from federation.model import initial_model, prior_logits
 from federation.records import Record
 from federation.taxonomy import Task
 from tests.worlds import DIMENSION, make_home, make_plan, make_records
@@ -33,15 +33,24 @@ def table_of(home: NodeHome) -> np.ndarray:
     return true_table(home, PLAN, PLAN.roster[0], prepare(home, PLAN), model())  # type: ignore[arg-type]
 
 
+def bytes_of(people: Population) -> set[bytes]:
+    return {person.tobytes() for group in people.groups for person in group.inputs}
+
+
 def test_people_are_grouped_masked_and_bounded(tmp_path: Path) -> None:
     home = make_home(tmp_path, 0, records=make_records(200, people=20))
     prepared = prepare(home, PLAN)
     people = training_people(home, PLAN, PLAN.roster[0], prepared)
     assert 8 <= len(people) <= 20  # a fifth is held out
-    assert people.features.shape[1:] == (4, DIMENSION + 1)
-    totals = people.weights.sum(dim=1)
-    torch.testing.assert_close(totals[totals > 0], torch.ones_like(totals[totals > 0]))
-    assert (people.features[..., -1][people.weights.sum(dim=2) > 0] == 0.1).all()
+    assert [group.inputs.shape[1] for group in people.groups] == sorted({g.inputs.shape[1] for g in people.groups})
+    for group in people.groups:
+        assert group.inputs.shape[1] <= 4
+        assert group.inputs.shape[2] == DIMENSION + 1
+        totals = group.weights.sum(axis=1)
+        np.testing.assert_allclose(totals[totals > 0], 1.0)
+        # The intercept constant, on the grid of inputs.
+        assert (group.inputs[..., -1] == round(0.1 * 2**12) / 2**12).all()
+        assert (group.weights.sum(axis=2) > 0).all()
 
 
 def test_nobodys_presence_decides_about_another_even_when_slots_run_out(tmp_path: Path) -> None:
@@ -51,20 +60,9 @@ def test_nobodys_presence_decides_about_another_even_when_slots_run_out(tmp_path
     homes = [make_home(tmp_path / str(i), 0, slots=8, records=part) for i, part in enumerate((records, records[1:]))]
     full, without = (training_people(home, plan, plan.roster[0], prepare(home, plan)) for home in homes)
     assert len(full) > 8
-    rows = {row.numpy().tobytes() for row in full.features}
+    rows = bytes_of(full)
     assert len(full) - len(without) in (0, 1)
-    assert {row.numpy().tobytes() for row in without.features} <= rows
-
-
-@pytest.mark.parametrize("hidden", [None, 3])
-def test_flags_depend_on_the_record_alone_and_agree_with_the_model(hidden: int | None) -> None:
-    torch.manual_seed(5)
-    head = MultiTaskHead(dimension=DIMENSION, tasks=2, hidden_units=hidden)
-    inputs = np.random.default_rng(0).normal(size=(97, DIMENSION + 1)).astype(np.float32)
-    together = row_logits(model_arrays(head), inputs)
-    for count in (1, 2, 3, 16, 64):
-        assert (row_logits(model_arrays(head), inputs[:count]) == together[:count]).all()
-    np.testing.assert_allclose(together, head(torch.from_numpy(inputs)).detach().numpy(), atol=1e-5)
+    assert bytes_of(without) <= rows
 
 
 def test_the_held_out_never_train_in_any_study(tmp_path: Path) -> None:
@@ -84,9 +82,9 @@ def test_choices_repeat_for_a_plan_and_change_with_it(tmp_path: Path) -> None:
     home = make_home(tmp_path, 0, records=make_records(200, people=20))
     prepared = prepare(home, PLAN)
     first, again = (training_people(home, PLAN, PLAN.roster[0], prepared) for _ in range(2))
-    assert torch.equal(first.features, again.features)
+    assert bytes_of(first) == bytes_of(again)
     other = make_plan(learning_rate=2.0)
-    assert not torch.equal(training_people(home, other, other.roster[0], prepared).features, first.features)
+    assert bytes_of(training_people(home, other, other.roster[0], prepared)) != bytes_of(first)
 
 
 def test_nothing_ingested_is_a_refusal_and_an_empty_store_is_not(tmp_path: Path) -> None:
@@ -145,7 +143,7 @@ def test_a_hundred_thousand_records_of_one_person_count_once(tmp_path: Path) -> 
     assert len(prepared.frame) == 100_000
     plan = PLAN.model_copy(update={"holdout_share": 0.0})
     people = training_people(home, plan, plan.roster[0], prepared)
-    assert people.features.shape[:2] in {(1, 4), (0, 1)}
+    assert [group.inputs.shape[:2] for group in people.groups] == [(1, 4)]
     assert true_table(home, PLAN, PLAN.roster[0], prepared, initial_model(PLAN))[:, :, 0].sum() == 1
 
 

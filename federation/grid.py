@@ -1,0 +1,46 @@
+"""The grids on which the head computes, so that float64 makes no rounding error. See `federation.exact`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+INPUT_BITS: Final = 12
+"""Inputs of a layer are whole multiples of 2^-12."""
+COEFFICIENT_BITS: Final = 16
+"""A person's errors, in clip norms, are truncated to whole multiples of 2^-16."""
+SUM_BITS: Final = INPUT_BITS + COEFFICIENT_BITS
+"""One clip norm is 2^28 units of the integer sum of clipped gradients."""
+WEIGHT_BITS: Final = 22
+"""Weights are whole multiples of 2^-22."""
+MAX_WEIGHT: Final = 1024.0
+"""Largest magnitude of a weight that either side accepts. Models of unit features stay far below it."""
+_FEW_COLUMNS = 16
+"""NumPy's product of a matrix with so few columns takes half as long again as torch's."""
+MAX_NORM: Final = 1.001
+"""Encoders give vectors of norm 1; what is longer is not a feature vector and counts as nothing."""
+
+
+def exact_inputs(features: npt.NDArray[np.float32], intercept: float) -> npt.NDArray[np.float32]:
+    """Features `(N, D)` and the intercept constant as inputs `(N, D + 1)` on the grid.
+
+    Rows that are longer than `MAX_NORM` or not finite become zero, constant included.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        usable = np.linalg.norm(features, axis=1) <= MAX_NORM
+    constant = np.full((len(features), 1), intercept, dtype=np.float32)
+    inputs = np.where(usable[:, None], np.hstack([features, constant]), np.float32(0))
+    return np.round(inputs * np.float32(2.0**INPUT_BITS)) * np.float32(2.0**-INPUT_BITS)
+
+
+def product(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """`left @ right` in float64, by whichever library is faster at the shape; on grids both are exact, hence equal."""
+    if 1 < min(left.shape[0], right.shape[1]) < _FEW_COLUMNS:
+        # Imported here: most users of this module need no torch.
+        import torch
+
+        slim: npt.NDArray[np.float64] = (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()
+        return slim
+    return left @ right

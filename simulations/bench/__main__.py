@@ -1,0 +1,18 @@
+"""`python -m simulations.bench NAME`."""
+
+from __future__ import annotations
+
+import typer
+
+from simulations.bench.dpsgd import dpsgd
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app.command()(dpsgd)
+
+
+@app.callback()
+def _bench() -> None:
+    """Benchmarks that print ratios measured in one run."""
+
+
+app()
