@@ -10,14 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import torch
 
 from clients.features import Prepared
 from clients.node import NodeHome
+from clients.selection import target_matrix, training_rows
 from federation.model import partner_prior
 from federation.plan import RosterEntry, StudyPlan
-from federation.taxonomy import LabelValue
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,29 +44,10 @@ class People:
                       prior=self.prior[rows])
 
 
-def target_matrix(frame: pd.DataFrame, plan: StudyPlan) -> np.ndarray:
-    """Labels as float32 `(records, T)`: 1 positive, 0 negative, NaN anything else."""
-    values = {LabelValue.POSITIVE: 1.0, LabelValue.NEGATIVE: 0.0}
-    rows = [[values.get(labels.get(task), np.nan) for task in plan.tasks] for labels in frame["labels"]]
-    return np.array(rows, dtype=np.float32).reshape(len(frame), len(plan.tasks))
-
-
 def training_people(home: NodeHome, plan: StudyPlan, entry: RosterEntry, prepared: Prepared) -> People:
-    """The partner's training people, each with up to `max_records_per_person` labelled records.
-
-    Which records, where a person has more, is a uniform choice keyed to the plan.
-    """
+    """The partner's training people, each with up to `max_records_per_person` labelled records."""
     targets = target_matrix(prepared.frame, plan)
-    order = home.keyed(f"training/{plan.sha256}")
-    holdout = home.keyed("holdout")
-    persons: dict[str, list[int]] = {}
-    for row in np.flatnonzero(~np.isnan(targets).all(axis=1)):
-        persons.setdefault(prepared.frame["unit_key"].iat[row], []).append(int(row))
-    units = [unit for unit in persons if holdout.value(unit) >= plan.holdout_share]
-    limit = plan.training.max_records_per_person
-    identifiers = prepared.frame["record_id"]
-    chosen = [sorted(persons[unit], key=lambda row: order.value("record", str(identifiers.iat[row])))[:limit]
-              for unit in units]
+    chosen = training_rows(home, plan, prepared.frame, targets)
     return _pad(prepared, targets, chosen, torch.tensor(partner_prior(plan, entry)))
 
 

@@ -21,14 +21,15 @@ fixed grid of `l2_clip_norm * 2^-20`, which hides the spacing of floating-point 
 of the least significant bits"); the residual difference from a real-valued Gaussian is argued, not proved.
 
 **Not covered.** People *mentioned* in other people's records; the same person at several partners costs more, see
-`Price.at_partners`; a partner that publishes its own records; a record without a person id, which is its own unit, so
-that somebody behind n such records is protected as n units; the time a node takes to answer, which grows with its
-records; a rehearsal, whose noise can be repeated.
+`Price.at_partners`; a partner that publishes its own records; a record without a person id where the partner's policy
+lets it be its own unit, so that somebody behind n such records is protected as n units; the time a node takes to
+answer, which grows with its records; a rehearsal, whose noise can be repeated.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from federation.errors import InputError
@@ -46,6 +47,8 @@ class Price:
     """What a study costs one person, in epsilon at `delta`; each figure an upper bound."""
 
     delta: float
+    round: float
+    """One round of training by itself."""
     training: float
     statistics: float
     total: float
@@ -60,22 +63,42 @@ def training_event(plan: StudyPlan) -> SubsampledGaussian:
                               sampling_probability=spec.sampling_probability)
 
 
+def round_event(plan: StudyPlan) -> SubsampledGaussian:
+    """The accounting event of one round of the plan's training."""
+    spec = plan.training
+    return SubsampledGaussian(noise_multiplier=spec.noise_multiplier, steps=spec.local_steps,
+                              sampling_probability=spec.sampling_probability)
+
+
 def statistics_event(plan: StudyPlan) -> DiscreteGaussianTable:
     """The accounting event of one partner's table."""
     return DiscreteGaussianTable(scale=plan.statistics.noise_scale, entries=1 + len(plan.tasks))
 
 
-def price(plan: StudyPlan, *, partners: tuple[int, ...] = (2, 3, 5)) -> Price:
-    """The whole price of a plan, known before anything runs."""
-    delta = plan.privacy.delta
-    events: list[Event] = [training_event(plan), statistics_event(plan)]
+@lru_cache(maxsize=512)
+def _epsilon(events: tuple[Event, ...], delta: float, copies: int = 1) -> float:
+    # A node prices the plan again with every message; the figures are a function of public constants alone.
+    return epsilon_of(events, delta=delta, people_copies=copies)
+
+
+def price(plan: StudyPlan, *, partners: tuple[int, ...] = (2, 3, 5), delta: float | None = None) -> Price:
+    """The whole price of a plan, known before anything runs.
+
+    Args:
+        plan: what is priced.
+        partners: at how many partners the same person may sit, for `Price.at_partners`.
+        delta: state epsilon at this delta rather than at the plan's own.
+
+    Raises:
+        ValueError: if `delta` is outside (0, 1), or the noise is too small for any bound.
+    """
+    at = plan.privacy.delta if delta is None else delta
+    training, statistics = training_event(plan), statistics_event(plan)
+    both = (training, statistics)
     return Price(
-        delta=delta,
-        training=epsilon_of(events[:1], delta=delta),
-        statistics=epsilon_of(events[1:], delta=delta),
-        total=epsilon_of(events, delta=delta),
-        at_partners=tuple((k, epsilon_of(events, delta=delta, people_copies=k)) for k in partners),
-    )
+        delta=at, round=_epsilon((round_event(plan),), at), training=_epsilon((training,), at),
+        statistics=_epsilon((statistics,), at), total=_epsilon(both, at),
+        at_partners=tuple((k, _epsilon(both, at, k)) for k in partners))
 
 
 def check_claim(plan: StudyPlan) -> Price:

@@ -30,6 +30,11 @@ class Adjacency(StrEnum):
         return "the person's slot holds the person, or holds a null person who contributes nothing"
 
 
+def up(value: float) -> str:
+    """Three decimals, rounded up: a figure shown may never be smaller than the figure meant."""
+    return f"{math.ceil(value * 1000 - 1e-9) / 1000:.3f}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """An (epsilon, delta) pair, valid by construction.
@@ -48,5 +53,4 @@ class Budget:
             raise ValueError(f"delta is {self.delta}, expected a number inside (0, 1)")
 
     def __str__(self) -> str:
-        # Rounded up: a figure shown may never be smaller than the figure meant.
-        return f"ε = {math.ceil(self.epsilon * 1000 - 1e-9) / 1000:.3f}, δ = {self.delta:.1g}"
+        return f"ε = {up(self.epsilon)}, δ = {self.delta:.1g}"

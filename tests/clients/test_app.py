@@ -19,7 +19,7 @@ from federation.identity import SigningKey
 from federation.messages import HELLO, OK, TABLE, TRAIN, Reply, Request, read_reply, request_content
 from federation.model import initial_model, model_arrays
 from federation.plan import SignedPlan, StudyPlan
-from tests.worlds import make_home, make_plan, make_records, sign
+from tests.worlds import approve, make_home, make_plan, make_records, sign
 
 QUOTED = "row 17: call +44 7700 900123"
 
@@ -35,7 +35,9 @@ def context(home: NodeHome | None, plan_text: str) -> Context:
 
 
 def ask(home: NodeHome | None, plan: StudyPlan, kind: str, *, text: str | None = None, sha: str | None = None,
-        number: int = 0, arrays: Any = None) -> Reply:
+        number: int = 0, arrays: Any = None, approved: bool = True) -> Reply:
+    if home is not None and approved:
+        approve(home, plan)
     request = Request(plan_sha256=sha or plan.sha256, round_number=number, arrays=arrays)
     reply = app(Message(request_content(request), 1, kind), context(home, text or sign(plan).to_json()))
     return read_reply(reply)
@@ -64,6 +66,7 @@ def test_a_good_request_is_answered(home: NodeHome, plan: StudyPlan) -> None:
 
 
 def test_a_reply_holds_the_stated_fields_and_nothing_else(home: NodeHome, plan: StudyPlan) -> None:
+    approve(home, plan)
     request = Request(plan_sha256=plan.sha256, round_number=1, arrays=model_arrays(initial_model(plan)))
     reply = app(Message(request_content(request), 1, TRAIN), context(home, sign(plan).to_json()))
     assert set(reply.content) == {"reply", "arrays"}
@@ -151,6 +154,7 @@ def test_no_exception_text_leaves_or_is_logged(home: NodeHome, plan: StudyPlan, 
     def explode(*_: object) -> None:
         raise ValueError(QUOTED)
 
+    approve(home, plan)
     for name in ("check_claim", "prepare", "train_round", "noisy_table"):
         clients.app._verified.cache_clear()
         clients.app._prepared.cache_clear()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from clients.counting import noisy_table, true_table
 from clients.features import prepare
 from clients.node import NodeHome
-from clients.people import target_matrix, training_people
+from clients.people import training_people
+from clients.selection import target_matrix
 from clients.store import RecordStore
 from federation.errors import Refusal
 from federation.model import MultiTaskHead, initial_model, model_arrays, prior_logits, row_logits
