@@ -40,10 +40,10 @@ class Ceilings:
 
     Attributes:
         delta: the delta at which the account is kept, inside (0, 1).
-        round: one round of training.
+        round: one request: a round of training, or the table.
         study: one study, training and statistics together.
-        year: all studies of twelve months.
-        total: ever.
+        year: everything in a calendar year.
+        total: everything, ever.
 
     Raises:
         ValueError: if one is not a finite number above 0, or delta not below 1.
@@ -185,9 +185,9 @@ class Policy(BaseModel):
 
 def _names(policy: Policy, plan: StudyPlan) -> Iterator[Finding]:
     listed = policy.plans == "approved" or plan.sha256 in policy.plans
-    yield Finding(rule="plans", asked=f"plan {plan.sha256}", met=listed,
+    yield Finding(rule="plans", asked="this plan", met=listed,
                   allowed="any plan that you approve" if policy.plans == "approved" else _listed(policy.plans),
-                  remedy="add the plan's hash to the list, if you mean to allow it")
+                  remedy=f"add {plan.sha256} to the list, if you mean to allow it")
     yield Finding(rule="tasks", asked=_listed(plan.tasks), allowed=_listed(policy.tasks),
                   met=set(plan.tasks) <= set(policy.tasks),
                   remedy="ask the coordinator for a study without the others, or allow them")
@@ -216,10 +216,11 @@ def _spending(ceilings: Ceilings, plan: StudyPlan) -> Iterator[Finding]:
     yield Finding(rule="ceilings.delta", asked=f"δ = {plan.privacy.delta:g}", allowed=f"at most {delta:g}",
                   met=plan.privacy.delta <= delta, remedy="ask the coordinator for a smaller delta")
     cost = _price_at(plan, delta)
-    for rule, asked, what in (("round", cost.round if cost else math.inf, "one round"),
-                              ("study", cost.total if cost else math.inf, "the study"),
-                              ("year", cost.total if cost else math.inf, "the study, all within a year"),
-                              ("total", cost.total if cost else math.inf, "the study, by itself")):
+    largest = max(cost.round, cost.statistics) if cost else math.inf
+    study = cost.total if cost else math.inf
+    # What earlier studies spent is the account's to know; here a plan is held against each ceiling by itself.
+    for rule, asked, what in (("round", largest, "its dearest request"), ("study", study, "the study"),
+                              ("year", study, "the study alone"), ("total", study, "the study alone")):
         ceiling = getattr(ceilings, rule)
         figure = f"ε = {up(asked)}" if math.isfinite(asked) else "more than any ε"
         yield Finding(rule=f"ceilings.{rule}", asked=f"{figure} for {what} (at δ = {delta:g})",

@@ -35,6 +35,23 @@ def up(value: float) -> str:
     return f"{math.ceil(value * 1000 - 1e-9) / 1000:.3f}"
 
 
+def most_recognised(epsilon: float, delta: float, *, wrongly: float) -> float:
+    """What (epsilon, delta) means to somebody who guesses who is in the data.
+
+    Whoever is wrong about a share `wrongly` of the people who are not in the data is right about at most this share of
+    those who are (Kairouz, Oh and Viswanath 2015, arXiv:1311.0776, theorem 2.1).
+
+    >>> round(most_recognised(1.0, 0.0, wrongly=0.05), 3)  # e * 0.05
+    0.136
+    """
+    if not (math.isfinite(epsilon) and epsilon >= 0 and 0 <= delta <= 1 and 0 <= wrongly <= 1):
+        raise ValueError(f"epsilon {epsilon}, delta {delta}, wrongly {wrongly}: expected a finite epsilon of at least "
+                         "0 and two shares")
+    # exp overflows beyond 709, where the second bound is 1 to the last digit anyway.
+    return min(1.0, math.exp(min(epsilon, 700.0)) * wrongly + delta,
+               1.0 - math.exp(-epsilon) * max(0.0, 1.0 - delta - wrongly))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """An (epsilon, delta) pair, valid by construction.
