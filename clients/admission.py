@@ -22,11 +22,15 @@ def listed(home: NodeHome, plan: StudyPlan) -> RosterEntry:
     """
     entry = plan.partner(home.settings.name)
     if entry is None or not home.agrees_with(entry):
-        raise Refusal(RefusalCode.NOT_IN_ROSTER, "the plan does not list this partner as it has declared itself")
+        raise Refusal(RefusalCode.NOT_IN_ROSTER,
+                      "the plan does not list this partner as node.yaml declares it (name, kind, slots, regions, "
+                      "prevalence, public key). What to do: ask the coordinator for a plan that does")
     if home.settings.reproducible_noise is not None and not plan.rehearsal:
-        raise Refusal(RefusalCode.NOT_CONFIGURED, "this home draws repeatable noise and the plan is no rehearsal")
+        raise Refusal(RefusalCode.NOT_CONFIGURED, "this home draws repeatable noise and the plan is no rehearsal. What "
+                      "to do: take out reproducible_noise in node.yaml, unless this node only ever rehearses")
     if plan.synthetic and not home.settings.synthetic:
-        raise Refusal(RefusalCode.NOT_CONFIGURED, "a synthetic study on a home with real records")
+        raise Refusal(RefusalCode.NOT_CONFIGURED, "a study of invented records, and node.yaml says that the records "
+                      "here are real. What to do: decline")
     return entry
 
 

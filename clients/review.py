@@ -23,12 +23,16 @@ from federation.privacy.guarantee import Price, price
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """What was spent on one person before a study and would be after it: epsilon at the ceilings' delta."""
+    """What was spent on one person before a study and would be after it: epsilon at the ceilings' delta.
+
+    `problem` says why the account would refuse the study, or is empty.
+    """
 
     year_before: float
     year_after: float
     total_before: float
     total_after: float
+    problem: str = ""
 
 
 OutlookOf = Callable[[NodeHome, Ceilings, StudyPlan], Outlook | None]

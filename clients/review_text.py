@@ -63,8 +63,9 @@ def _who(review: Review) -> Iterator[str]:
     yield f"The coordinator whose key you pinned, {signed.public_key[:16]}…; the signature fits the plan."
     kinds = [entry.kind for entry in plan.roster]
     told = ", ".join(_count(kinds.count(kind), *_KINDS[kind]) for kind in PartnerKind if kind in kinds)
-    yield (f"{len(plan.roster)} partners take part ({told}), you as {review.partner}. At least {plan.conduct.quorum} "
-           "must answer each time, or the study stops.")
+    you = f"you as {review.partner}" if plan.partner(review.partner) else f"and {review.partner} is not one of them"
+    yield (f"{_count(len(plan.roster), 'partner takes', 'partners take')} part ({told}), {you}. At least "
+           f"{plan.conduct.quorum} must answer each time, or the study stops.")
     yield f"Plan {signed.sha256}"
 
 
@@ -117,9 +118,10 @@ def _account(review: Review) -> Iterator[str]:
         return
     for span, before, after, ceiling in (("This year", outlook.year_before, outlook.year_after, ceilings.year),
                                          ("Ever", outlook.total_before, outlook.total_after, ceilings.total)):
-        over = "; THAT IS MORE THAN YOUR CEILING, and the node will refuse" if after > ceiling else ""
         yield (f"{span}: ε = {up(before)} spent so far, {up(after)} with this study, ceiling {ceiling:g} (at δ = "
-               f"{ceilings.delta:g}){over}.")
+               f"{ceilings.delta:g}).")
+    if outlook.problem:
+        yield f"NOT ENOUGH: the node will refuse. {outlook.problem}"
 
 
 def _leaves(plan: StudyPlan) -> Iterator[str]:
