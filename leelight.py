@@ -1,14 +1,20 @@
 """The command line. It only finds the command; each side brings its own.
 
     leelight simulate …      run a whole federation on this machine
+    leelight plan …          what a study plan costs
     leelight partner …       a partner's node
+    leelight ledger …        what was spent on a partner's people
 """
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from federation.plan import StudyPlan
 
 
 def main() -> None:
@@ -25,14 +31,24 @@ def main() -> None:
                       pretty_exceptions_enable=False,
                       help="Federated analysis against human trafficking, with every person protected.")
     from clients.console import app as partner
+    from clients.console_ledger import app as ledger
+    from federation.console import plan_app
 
     app.command("simulate", add_help_option=False)(_simulate)
-    app.add_typer(partner, name="partner", help="A partner's node: take files in and look at what was kept.")
+    app.add_typer(plan_app(_compose), name="plan", help="Study plans: what they cost.")
+    app.add_typer(partner, name="partner", help="A partner's node: make one, take files in, decide about plans.")
+    app.add_typer(ledger, name="ledger", help="What was spent on a partner's people, and whether the books fit.")
     app()
 
 
 def _simulate() -> None:
     """Run a whole federation on this machine. Takes Hydra overrides; see `leelight simulate --help`."""
+
+
+def _compose(overrides: list[str]) -> StudyPlan:
+    from simulations.launch import compose_study
+
+    return compose_study(overrides)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,12 @@ import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from clients.admission import admitted, listed
 from clients.counting import noisy_table
 from clients.features import Prepared, prepare
 from clients.node import NodeHome
 from clients.people import Population, training_people
+from clients.policy import Policy
 from clients.store import RecordStore
 from clients.training import StepRule, train_round
 from federation.canonical import sha256_hex
@@ -42,11 +44,12 @@ log = logging.getLogger("leelight.node")
 
 @dataclass(frozen=True)
 class Session:
-    """A message's surroundings, all of them checked: the home, the plan, and what the plan says of this partner."""
+    """A message's surroundings, all of them checked: the home, the plan, what it says of this partner, the rules."""
 
     home: NodeHome
     plan: StudyPlan
     entry: RosterEntry
+    policy: Policy
     request: Request
 
 
@@ -83,17 +86,12 @@ def _verified(text: str, trusted_key: str) -> StudyPlan:
 def _open_session(message: Message, context: Context) -> Session:
     home = find_home(context)
     plan = _verified(str(context.run_config.get("plan", "")), home.settings.coordinator_key)
-    entry = plan.partner(home.settings.name)
-    if entry is None or not home.agrees_with(entry):
-        raise Refusal(RefusalCode.NOT_IN_ROSTER, "the plan does not list this partner as it has declared itself")
-    if home.settings.reproducible_noise is not None and not plan.rehearsal:
-        raise Refusal(RefusalCode.NOT_CONFIGURED, "this home draws repeatable noise and the plan is no rehearsal")
-    if plan.synthetic and not home.settings.synthetic:
-        raise Refusal(RefusalCode.NOT_CONFIGURED, "a synthetic study on a home with real records")
+    entry = listed(home, plan)
     request = read_request(message)
     if request.plan_sha256 != plan.sha256:
         raise Refusal(RefusalCode.BAD_REQUEST, "the request names another plan")
-    return Session(home, plan, entry, request)
+    policy = admitted(home, plan)
+    return Session(home, plan, entry, policy, request)
 
 
 Handler = Callable[[Session], Reply]
@@ -124,8 +122,8 @@ class _Work:
 
 
 @lru_cache(maxsize=32)
-def _prepared(home: Path, plan: str, generation: int) -> _Work:
-    del home, plan, generation
+def _prepared(home: Path, plan: str, generation: int, policy: Policy) -> _Work:
+    del home, plan, generation, policy
     return _Work()
 
 
@@ -135,7 +133,8 @@ def _kept(session: Session) -> _Work:
     if path.is_file():
         with RecordStore(path) as store:
             generation = store.generation()
-    return _prepared(session.home.path, session.plan.sha256, generation)
+    # The rules say which records take part, so a change of rules is a change of records.
+    return _prepared(session.home.path, session.plan.sha256, generation, session.policy)
 
 
 def _records(session: Session) -> Prepared:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from clients import console_home, console_study
 from federation.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,6 +27,12 @@ def partner() -> None:
     # Typer prints the local variables of every frame when something breaks, and ours hold the texts of records. The
     # application above this one decides about that, so it is switched off where it cannot be forgotten.
     os.environ["_TYPER_STANDARD_TRACEBACK"] = "1"
+
+
+app.command()(console_home.init)
+app.command()(console_study.review)
+app.command()(console_study.approve)
+app.command()(console_study.decline)
 
 
 @app.command()

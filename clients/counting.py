@@ -11,6 +11,7 @@ import numpy as np
 
 from clients.features import Prepared
 from clients.node import NodeHome
+from clients.selection import table_places
 from federation.exact import exact_logits
 from federation.model import MultiTaskHead, partner_prior
 from federation.plan import RosterEntry, StudyPlan
@@ -29,26 +30,14 @@ def true_table(
 ) -> IntTable:
     """Count people by cell, without noise. Private: it never leaves this process.
 
-    Each person counts through one of their (record, region, role) mentions inside the plan's cells, drawn uniformly
-    under the partner's secret.
+    Each person counts through the one mention that `table_places` draws for them.
     """
     layout = layout_of(plan)
-    region_at = {code: i for i, code in enumerate(layout.regions)}
-    role_at = {role: i for i, role in enumerate(layout.roles)}
-    order = home.keyed(f"table/{plan.sha256}")
-    chosen: dict[str, tuple[float, int, int, int]] = {}
-    frame = prepared.frame
-    for row, (unit, record, mentions) in enumerate(
-            zip(frame["unit_key"], frame["record_id"], frame["regions"], strict=True)):
-        for code, role in mentions:
-            if code in region_at and role in role_at:
-                ticket = (order.value(str(record), code, str(role)), row, region_at[code], role_at[role])
-                if unit not in chosen or ticket < chosen[unit]:
-                    chosen[unit] = ticket
+    chosen = table_places(home, plan, prepared.frame)
     table = layout.empty()
     if not chosen:
         return table
-    _, rows, regions, roles = (np.array(column) for column in zip(*chosen.values(), strict=True))
+    rows, regions, roles = (np.array(column) for column in zip(*chosen.values(), strict=True))
     flags = _flags(plan, entry, prepared, model, rows)
     entries = np.hstack([np.ones((len(rows), 1), dtype=np.int64), flags])
     for region, role, entry_row in zip(regions, roles, entries, strict=True):

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from clients.node import NodeHome
+from clients.selection import taking_part
 from clients.store import RecordStore
-from federation.encoders import Encoder, language_covered, load_encoder
+from federation.encoders import Encoder, load_encoder
 from federation.encoders.base import Features
 from federation.encoders.cache import FeatureCache
 from federation.errors import Refusal, RefusalCode
@@ -25,13 +26,15 @@ from federation.plan import EncoderSpec, StudyPlan
 class Prepared:
     """A partner's readable records for one plan, with their features; row `i` of each belongs to record `i`.
 
-    `unreadable` records are in languages that the encoder does not cover. The partner is told; nobody else is.
+    `unreadable` records are in languages that the encoder does not cover, `unattached` ones have no person id and the
+    partner's policy refuses such. The partner is told; nobody else is.
     """
 
     frame: pd.DataFrame
     features: Features
     intercept_scale: float
     unreadable: int
+    unattached: int
 
     def inputs(self, rows: np.ndarray) -> Features:
         """Model inputs of the given rows, float32 `(rows, D + 1)` on the grid, the intercept constant last."""
@@ -58,23 +61,31 @@ def plan_encoder(home: NodeHome, spec: EncoderSpec) -> Encoder:
                     str(folder) if folder else None)
 
 
-def prepare(home: NodeHome, plan: StudyPlan, *, progress: Callable[[int], None] | None = None) -> Prepared:
-    """Read the store, leave out what the encoder cannot read, and look up or compute features.
+def usable_frame(home: NodeHome, plan: StudyPlan) -> pd.DataFrame:
+    """The stored records that a plan may still look at, texts included (`RecordStore.frame`).
 
     Raises:
         Refusal: `not_ready`, if nothing was ever ingested here.
     """
     if not home.store_path.is_file():
         raise Refusal(RefusalCode.NOT_READY, "no record store: ingest a file first")
-    encoder = plan_encoder(home, plan.encoder)
     # Whichever is later: no plan can bring back a record whose retention has ended.
     with RecordStore(home.store_path) as store:
-        frame = store.frame(max(date.today(), plan.period_end))
-    # Explicitly boolean: pandas takes an empty plain list for a list of columns.
-    readable = np.array([tag == "und" or language_covered(encoder, tag) for tag in frame["language"]], dtype=bool)
-    frame, unreadable = frame[readable].reset_index(drop=True), int((~readable).sum())
+        return store.frame(max(date.today(), plan.period_end))
+
+
+def prepare(home: NodeHome, plan: StudyPlan, *, progress: Callable[[int], None] | None = None) -> Prepared:
+    """Read the store, leave out what the policy refuses or the encoder cannot read, and look up or compute features.
+
+    Raises:
+        Refusal: `not_ready`, if nothing was ever ingested here.
+        InputError: if the node has no usable policy.
+    """
+    frame, encoder = usable_frame(home, plan), plan_encoder(home, plan.encoder)
+    chosen = taking_part(frame, home.policy(), encoder)
     cache = FeatureCache(home.cache_dir, encoder, key=home.person_secret())
-    features = cache.features(list(frame["text"]), progress=progress)
+    features = cache.features(list(chosen.frame["text"]), progress=progress)
     # The text has done its work; nothing downstream needs it.
-    return Prepared(frame=frame.drop(columns="text"), features=features,
-                    intercept_scale=plan.model.intercept_scale, unreadable=unreadable)
+    return Prepared(frame=chosen.frame.drop(columns="text"), features=features,
+                    intercept_scale=plan.model.intercept_scale, unreadable=chosen.unreadable,
+                    unattached=chosen.unattached)

@@ -2,6 +2,7 @@
 
 ```
 node.yaml        settings: who the partner is and whom it trusts      person.secret   key of the pseudonyms (0600)
+policy.yaml      the partner's rules: what a study may ask (0600)      approvals/      plans that were decided on (0700)
 identity.key     the partner's signing key (0600)                      records.sqlite  the record store
 quarantine/      rows that could not be taken in                       cache/          features (0700)
 ```
@@ -20,6 +21,7 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from clients.policy import POLICY_FILE, Policy
 from federation.errors import InputError
 from federation.identity import SigningKey, read_secret, write_secret
 from federation.plan import Hex32, OpenShare, RosterEntry, Slug
@@ -62,8 +64,15 @@ class NodeHome:
 
     @classmethod
     def create(cls, path: Path, settings: NodeSettings, *, person_secret: bytes | None = None,
-               signing_key: SigningKey | None = None) -> NodeHome:
-        """Make a new home with fresh secrets (or the given ones, which only a simulation has a use for).
+               signing_key: SigningKey | None = None, policy: Policy | None = None) -> NodeHome:
+        """Make a new home with fresh secrets and careful rules.
+
+        Args:
+            path: its folder, made if it is not there.
+            settings: contents of `node.yaml`.
+            person_secret: only for a simulation.
+            signing_key: only for a simulation.
+            policy: other rules than the explained ones that a new partner starts from.
 
         Raises:
             FileExistsError: if there is a home at `path` already.
@@ -71,6 +80,10 @@ class NodeHome:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         write_secret(path / "person.secret", person_secret or secrets.token_bytes(32))
         (signing_key or SigningKey.generate()).save(path / "identity.key")
+        if policy is None:
+            Policy.write_default(path / POLICY_FILE)
+        else:
+            policy.write(path / POLICY_FILE)
         body = settings.model_dump(mode="json", exclude_none=True)
         (path / "node.yaml").write_text(yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
         return cls(path, settings)
@@ -105,6 +118,18 @@ class NodeHome:
     @property
     def cache_dir(self) -> Path:
         return self.settings.cache or self.path / "cache"
+
+    @property
+    def approvals_dir(self) -> Path:
+        return self.path / "approvals"
+
+    def policy(self) -> Policy:
+        """The partner's rules, read anew: a change holds from the next message on.
+
+        Raises:
+            InputError: if they are missing or cannot be used.
+        """
+        return Policy.load(self.path)
 
     def person_secret(self) -> bytes:
         """The key of the pseudonyms."""

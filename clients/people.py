@@ -13,14 +13,13 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from clients.features import Prepared
 from clients.node import NodeHome
+from clients.selection import target_matrix, training_rows
 from federation.model import partner_prior
 from federation.plan import RosterEntry, StudyPlan
 from federation.privacy.clipping import BLOCK_PEOPLE, FloatArray, inner_products
-from federation.taxonomy import LabelValue
 
 Rows = npt.NDArray[np.int64]
 
@@ -94,30 +93,11 @@ class Population:
         return type(self)(groups=tuple(groups))
 
 
-def target_matrix(frame: pd.DataFrame, plan: StudyPlan) -> np.ndarray:
-    """Labels as float32 `(records, T)`: 1 positive, 0 negative, NaN anything else."""
-    values = {LabelValue.POSITIVE: 1.0, LabelValue.NEGATIVE: 0.0}
-    rows = [[values.get(labels.get(task), np.nan) for task in plan.tasks] for labels in frame["labels"]]
-    return np.array(rows, dtype=np.float32).reshape(len(frame), len(plan.tasks))
-
-
 def training_people(home: NodeHome, plan: StudyPlan, entry: RosterEntry, prepared: Prepared) -> Population:
-    """The partner's training people, each with up to `max_records_per_person` labelled records.
-
-    Which records, where a person has more, is a uniform choice keyed to the plan.
-    """
+    """The partner's training people, each with up to `max_records_per_person` labelled records."""
     targets = target_matrix(prepared.frame, plan)
-    order = home.keyed(f"training/{plan.sha256}")
-    holdout = home.keyed("holdout")
-    persons: dict[str, list[int]] = {}
-    for row in np.flatnonzero(~np.isnan(targets).all(axis=1)):
-        persons.setdefault(prepared.frame["unit_key"].iat[row], []).append(int(row))
-    units = [unit for unit in persons if holdout.value(unit) >= plan.holdout_share]
-    limit = plan.training.max_records_per_person
-    identifiers = prepared.frame["record_id"]
     by_count: dict[int, list[list[int]]] = {}
-    for unit in units:
-        rows = sorted(persons[unit], key=lambda row: order.value("record", str(identifiers.iat[row])))[:limit]
+    for rows in training_rows(home, plan, prepared.frame, targets):
         by_count.setdefault(len(rows), []).append(rows)
     prior = np.array(partner_prior(plan, entry))
     return Population(groups=tuple(_group(prepared, targets, np.array(by_count[count]), prior)

@@ -180,11 +180,13 @@ class RecordStore:
     def frame(self, today: date) -> pd.DataFrame:
         """The usable records as a table, ordered by `record_id`.
 
-        Columns: record_id (hex), unit_key (hex), text, language, regions (list of (code, role)), labels (dict from
-        task to value, the best-founded label where there are several).
+        Columns: record_id (hex), unit_key (hex), has_person (bool: without a person id the record is its own unit),
+        text, language, regions (list of (code, role)), labels (dict from task to value, the best-founded label where
+        there are several).
         """
         rows = [_frame_row(json.loads(body)) for body in self._bodies(today)]
-        return pd.DataFrame(rows, columns=["record_id", "unit_key", "text", "language", "regions", "labels"])
+        return pd.DataFrame(rows, columns=["record_id", "unit_key", "has_person", "text", "language", "regions",
+                                           "labels"])
 
     def erase_person(self, actor_key: str) -> int:
         """Delete every record of a person and overwrite the pages they lay on. Returns how many there were."""
@@ -287,6 +289,7 @@ def _frame_row(body: dict[str, Any]) -> dict[str, Any]:
         task, rank = Task(label["task"]), _TRUST[label["provenance"]]
         if task not in best or rank >= best[task][0]:
             best[task] = (rank, LabelValue(label["value"]))
-    return {"record_id": key, "unit_key": body["actor_key"] or key, "text": body["text"], "language": body["language"],
+    return {"record_id": key, "unit_key": body["actor_key"] or key, "has_person": body["actor_key"] is not None,
+            "text": body["text"], "language": body["language"],
             "regions": [(m["code"], RegionRole(m["role"])) for m in body["regions"]],
             "labels": {task: value for task, (_, value) in best.items()}}

@@ -39,6 +39,8 @@ class RefusalCode(StrEnum):
     NOT_IN_ROSTER = "not_in_roster"
     NOT_CONFIGURED = "not_configured"
     NOT_READY = "not_ready"
+    NOT_ALLOWED = "not_allowed"
+    NOT_APPROVED = "not_approved"
     BAD_REQUEST = "bad_request"
     FAILED = "failed"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import date
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -21,6 +22,7 @@ from federation.regions import check_region
 from federation.taxonomy import PartnerKind, RegionRole, Task
 
 PLAN_VERSION: Literal[1] = 1
+MAX_PLAN_BYTES = 10_000_000
 _PURPOSE = "study-plan"
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -182,6 +184,12 @@ class StudyPlan(_Frozen):
         """The roster entry called `name`, if any."""
         return next((entry for entry in self.roster if entry.name == name), None)
 
+    @property
+    def model_size(self) -> int:
+        """How many numbers a model of this plan has, and so a model update."""
+        inputs, hidden = self.encoder.dimension + 1, self.model.hidden_units
+        return inputs * len(self.tasks) if hidden is None else (inputs + len(self.tasks)) * hidden
+
     def to_json(self) -> bytes:
         """Canonical JSON."""
         return canonical_json(self.model_dump(mode="json"))
@@ -237,6 +245,22 @@ class SignedPlan(_Frozen):
         if not verify(trusted_key, _PURPOSE, body, signed.signature):
             raise InputError("plan.signature", "does not fit the plan", remedy="ask the coordinator for it again")
         return signed
+
+
+def read_plan_file(path: Path) -> str:
+    """The text of a plan file, for `SignedPlan.open`.
+
+    Raises:
+        InputError: if there is no such file, or it is not text of a plausible size.
+    """
+    try:
+        if path.stat().st_size > MAX_PLAN_BYTES:
+            raise InputError(str(path), "is too large for a study plan", bound=f"{MAX_PLAN_BYTES:,} bytes",
+                             remedy="give the plan file that the coordinator sent")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeError):
+        raise InputError(str(path), "cannot be read as a plan file",
+                         remedy="give the plan file that the coordinator sent") from None
 
 
 def averaged_rounds(training: TrainingSpec) -> int:

@@ -58,9 +58,17 @@ class CoordinatorHome:
     def model_path(self) -> Path:
         return self.path / "model.safetensors"
 
+    @property
+    def plan_path(self) -> Path:
+        return self.path / "plan.json"
+
+    def keep_plan(self, signed: SignedPlan) -> None:
+        """Write the signed plan, as it is sent to the partners."""
+        self.plan_path.write_text(signed.to_json() + "\n", encoding="utf-8")
+
     def keep(self, signed: SignedPlan, outcome: StudyOutcome) -> None:
         """Write what a study left."""
-        (self.path / "plan.json").write_text(signed.to_json() + "\n", encoding="utf-8")
+        self.keep_plan(signed)
         save_file(outcome.model, self.model_path, metadata={"plan_sha256": signed.sha256})
         tables = {"plan_sha256": signed.sha256, "counts": outcome.tables.counts.tolist(),
                   "noise_variance": outcome.tables.noise_variance, "partners": outcome.tables.partners}
@@ -74,7 +82,7 @@ class CoordinatorHome:
         Raises:
             InputError: if it does not check out.
         """
-        return SignedPlan.open((self.path / "plan.json").read_text(encoding="utf-8"),
+        return SignedPlan.open(self.plan_path.read_text(encoding="utf-8"),
                                trusted_key=self.signing_key().public)
 
     def model(self) -> Arrays:

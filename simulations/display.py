@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from federation.plan import StudyPlan
 from federation.privacy.guarantee import ADJACENCY, UNIT, Price
+from federation.privacy.units import up
 from server.rounds import StageReport
 from simulations.federation import FederationResult
 from simulations.homes import SourceOutcome
@@ -23,11 +23,6 @@ _METHOD_NAMES = {
     "federated_without_privacy": "Federated, unprotected",
     "pooled_without_privacy": "Pooled, unprotected",
 }
-
-
-def up(value: float) -> str:
-    """Three decimals, rounded up: a shown price is never below the true one."""
-    return f"{math.ceil(value * 1000 - 1e-9) / 1000:.3f}"
 
 
 class TerminalDisplay:

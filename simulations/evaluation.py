@@ -18,7 +18,7 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from clients.features import Prepared
 from clients.node import NodeHome
-from clients.people import target_matrix
+from clients.selection import target_matrix
 from federation.messages import Arrays
 from federation.model import initial_model, load_arrays, partner_prior
 from federation.plan import StudyPlan

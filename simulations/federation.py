@@ -25,6 +25,7 @@ from simulations.evaluation import Quality, TestSet, evaluate, held_out
 from simulations.homes import (
     IngestJob,
     SourceOutcome,
+    approve,
     coordinator_key,
     encode,
     ingest,
@@ -95,7 +96,11 @@ def run_federation(settings: Settings, folder: Path, display: Display) -> Federa
     plan = signed.plan
     display.plan_ready(plan, price(plan))
     coordinator = make_coordinator(folder, settings)
+    # Before anything runs: this is the file that a partner reviews.
+    coordinator.keep_plan(signed)
     homes, sources = _fill(settings, world, plan, folder, display)
+    for home in homes:
+        approve(home, signed)
     if settings.simulation.engine == "flower":
         display.working("Flower's engine", None)
         run_flower(signed, coordinator, homes)

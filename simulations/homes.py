@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from clients.approvals import Decision, decide
 from clients.features import prepare
 from clients.ingest.mapping import load_mapping
 from clients.ingest.pipeline import ingest_file
 from clients.ingest.report import IngestReport
 from clients.node import NodeHome, NodeSettings
+from clients.policy import REGIONAL_TABLE, Ceilings, Policy
 from clients.store import RecordStore
 from federation.errors import InputError, Refusal
 from federation.identity import SigningKey
-from federation.plan import StudyPlan
+from federation.plan import SignedPlan, StudyPlan
 from federation.randomness import RandomStream
+from federation.taxonomy import Task
 from server.coordinator import CoordinatorHome
 from simulations.settings import Settings
 from simulations.world.interface import World, WorldPartner, find_partner
@@ -55,6 +58,26 @@ def make_coordinator(root: Path, settings: Settings) -> CoordinatorHome:
     return CoordinatorHome.create(root / "coordinator", key=coordinator_key(settings))
 
 
+def policy_for(settings: Settings) -> Policy:
+    """Rules that a simulated partner could have written from the public settings alone, before there is a plan.
+
+    Twice the sum of the two parts is above what they cost together, since composing costs no more than adding and the
+    noise is found on a grid. A year holds ten such studies.
+    """
+    study = 2 * (settings.privacy.training_epsilon + settings.privacy.statistics_epsilon)
+    return Policy(
+        plans="approved", tasks=tuple(Task), encoders=(settings.encoder.name,), statistics=(REGIONAL_TABLE,),
+        # Real public sets have records without a person; they are not what a simulation protects.
+        records_without_person_id="own_unit", minimum_partners=1, least_noise_multiplier=0.1, least_l2_clip_norm=1e-4,
+        least_table_noise_scale=0.1, rehearsal="allow" if settings.simulation.noise == "seeded" else "refuse",
+        ceilings=Ceilings(delta=settings.privacy.delta, round=study, study=study, year=10 * study, total=10 * study))
+
+
+def approve(home: NodeHome, signed: SignedPlan) -> None:
+    """Approve a plan as the partner's own command does."""
+    decide(home, signed, Decision.APPROVED)
+
+
 def make_node(root: Path, settings: Settings, world: World, partner: WorldPartner) -> NodeHome:
     """A node's home below `root/nodes`, holding no record yet.
 
@@ -70,7 +93,7 @@ def make_node(root: Path, settings: Settings, world: World, partner: WorldPartne
         reproducible_noise=seeded_key(settings.seed, "noise").hex() if seeded else None)
     return NodeHome.create(root / "nodes" / f"{number:03d}-{partner.name}", node,
                            person_secret=seeded_key(settings.world.seed, "person", partner.name),
-                           signing_key=partner_key(settings, partner.name))
+                           signing_key=partner_key(settings, partner.name), policy=policy_for(settings))
 
 
 @dataclass(frozen=True, kw_only=True)

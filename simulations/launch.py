@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from federation.errors import InputError
+from federation.plan import StudyPlan
 from simulations.settings import Settings
 
 
@@ -28,6 +29,27 @@ def main(config: DictConfig) -> None:
     except InputError as error:
         console.print(f"[red]Cannot run.[/red] {error}", soft_wrap=True)
         sys.exit(2)
+
+
+def compose_study(overrides: list[str]) -> StudyPlan:
+    """The plan that `leelight simulate` would run with these overrides. Nothing runs.
+
+    Raises:
+        InputError: if the settings do not make a plan.
+    """
+    from hydra import compose, initialize_config_module
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from simulations.federation import plan_for
+
+    try:
+        with initialize_config_module("conf", version_base="1.3"):
+            settings = Settings.from_hydra(compose("config", overrides=overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError("settings", str(error).splitlines()[0],
+                         remedy="`leelight simulate --cfg job` shows every key") from None
+    return plan_for(settings, settings.open_world()).plan
 
 
 def _run(settings: Settings, folder: Path, console: Console) -> None:

@@ -9,7 +9,9 @@ from uuid import UUID
 
 import numpy as np
 
+from clients.approvals import Decision, decide
 from clients.node import NodeHome, NodeSettings
+from clients.policy import Ceilings, Policy
 from clients.store import RecordStore
 from federation.encoders.hashing import HashedNgrams
 from federation.identity import SigningKey
@@ -102,8 +104,20 @@ def make_records(count: int, *, seed: int = 0, people: int | None = None) -> lis
     return records
 
 
+POLICY = Policy(
+    plans="approved", tasks=tuple(Task), encoders=("hashed-ngrams",), statistics=("regional_table",),
+    records_without_person_id="own_unit", minimum_partners=1, least_noise_multiplier=1.0, least_l2_clip_norm=0.1,
+    least_table_noise_scale=1.0, rehearsal="allow",
+    ceilings=Ceilings(delta=1e-5, round=20.0, study=50.0, year=100.0, total=200.0))
+
+
+def approve(home: NodeHome, plan: StudyPlan) -> None:
+    """What a partner does before a node runs a plan."""
+    decide(home, sign(plan), Decision.APPROVED)
+
+
 def make_home(root: Path, number: int, *, slots: int = 32, records: list[Record] | None = None,
-              noise_seed: int | None = 7, **settings: Any) -> NodeHome:
+              noise_seed: int | None = 7, policy: Policy = POLICY, **settings: Any) -> NodeHome:
     """A node home of `partner-<number>`; with `records=None` nothing was ever ingested."""
     entry = roster(number + 1, slots)[number]
     home = NodeHome.create(
@@ -111,7 +125,7 @@ def make_home(root: Path, number: int, *, slots: int = 32, records: list[Record]
             "name": entry.name, "kind": entry.kind, "slots": slots, "regions": entry.regions, "synthetic": True,
             "declared_prevalence": entry.declared_prevalence, "coordinator_key": COORDINATOR.public,
             "reproducible_noise": None if noise_seed is None else bytes([noise_seed]).hex() * 32, **settings}),
-        person_secret=bytes([100 + number]) * 32, signing_key=partner_key(number))
+        person_secret=bytes([100 + number]) * 32, signing_key=partner_key(number), policy=policy)
     if records is not None:
         with RecordStore(home.store_path) as store:
             store.add(records)

@@ -7,9 +7,9 @@ other. Everything that leaves the partner in a study (every model update of ever
 **Why.** In each step a slot's contribution is its person's clipped gradient as a vector of integers of norm at most
 2^SUM_BITS, or zero for a null person. It depends on nobody else's record, to the last digit, and the integers are
 summed exactly (`federation.privacy.clipping`, `federation.exact`). The step adds an independent discrete Gaussian of
-scale `noise_multiplier * 2^SUM_BITS` to each entry and divides by the public `sampling_probability * slots`. Slots enter
-by independent coins; should a partner hold more people than its public band, each has a slot and a coin of their own
-all the same, and nobody is displaced. Were the noise a rounded normal variable, this would be the subsampled Gaussian
+scale `noise_multiplier * 2^SUM_BITS` to each entry and divides by the public `sampling_probability * slots`. Slots
+enter by independent coins; should a partner hold more people than its public band, each has a slot and a coin of their
+own all the same, and nobody is displaced. Were the noise a rounded normal variable, this would be the subsampled Gaussian
 mechanism, rounded afterwards (Abadi et al. 2016, arXiv:1607.00133; Mironov et al. 2019, arXiv:1908.10530), composed
 over all steps. A discrete Gaussian of so large a scale is as good as a rounded one, up to what `grid_cost` adds to
 epsilon and delta. The table moves by at most one in each of `1 + tasks` entries (`federation.statistics`) and carries
@@ -22,14 +22,15 @@ ChaCha20's key stream is as good as random; that no timing or other side channel
 `MultiTaskHead`, that a person's float gradient does not depend on the batch; a plan cannot name such a model.
 
 **Not covered.** People *mentioned* in other people's records; the same person at several partners costs more, see
-`Price.at_partners`; a partner that publishes its own records; a record without a person id, which is its own unit, so
-that somebody behind n such records is protected as n units; the time a node takes to answer, which grows with its
-records; a rehearsal, whose noise can be repeated.
+`Price.at_partners`; a partner that publishes its own records; a record without a person id where the partner's policy
+lets it be its own unit, so that somebody behind n such records is protected as n units; the time a node takes to
+answer, which grows with its records; a rehearsal, whose noise can be repeated.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from federation.errors import InputError
@@ -49,6 +50,8 @@ class Price:
     """What a study costs one person, in epsilon at `delta`; each figure an upper bound."""
 
     delta: float
+    round: float
+    """One round of training by itself."""
     training: float
     statistics: float
     total: float
@@ -76,8 +79,8 @@ def grid_cost(*, noise_multiplier: float, entries: int) -> GridCost:
     """The price of the grid for `entries` noise values in all.
 
     Let s be the scale, phi the normal density of deviation s, r(k) its integral over [k - 1/2, k + 1/2] (the rounded
-    normal variable) and d(k) the discrete Gaussian. The integral is phi(k) times a mean of exp(-(2ku + u^2) / 2s^2) over
-    u in [-1/2, 1/2]; the mean of exp(-ku / s^2) is sinh(a)/a with a = k / 2s^2, between 1 and exp(k^2 / 24 s^4); so
+    normal variable) and d(k) the discrete Gaussian. The integral is phi(k) times a mean of exp(-(2ku + u^2) / 2s^2)
+    over u in [-1/2, 1/2]; the mean of exp(-ku / s^2) is sinh(a)/a with a = k / 2s^2, between 1 and exp(k^2 / 24 s^4); so
 
         -1 / 8s^2  <=  log r(k) / phi(k)  <=  k^2 / 24 s^4,
 
@@ -89,22 +92,42 @@ def grid_cost(*, noise_multiplier: float, entries: int) -> GridCost:
     return GridCost(epsilon=2 * entries * 7.1 / scale**2, tail=entries * TAIL)
 
 
+def round_event(plan: StudyPlan) -> SubsampledGaussian:
+    """The accounting event of one round of the plan's training."""
+    spec = plan.training
+    return SubsampledGaussian(noise_multiplier=spec.noise_multiplier, steps=spec.local_steps,
+                              sampling_probability=spec.sampling_probability)
+
+
 def statistics_event(plan: StudyPlan) -> DiscreteGaussianTable:
     """The accounting event of one partner's table."""
     return DiscreteGaussianTable(scale=plan.statistics.noise_scale, entries=1 + len(plan.tasks))
 
 
-def price(plan: StudyPlan, *, partners: tuple[int, ...] = (2, 3, 5)) -> Price:
-    """The whole price of a plan, known before anything runs."""
-    delta = plan.privacy.delta
-    events: list[Event] = [training_event(plan), statistics_event(plan)]
+@lru_cache(maxsize=512)
+def _epsilon(events: tuple[Event, ...], delta: float, copies: int = 1) -> float:
+    # A node prices the plan again with every message; the figures are a function of public constants alone.
+    return epsilon_of(events, delta=delta, people_copies=copies)
+
+
+def price(plan: StudyPlan, *, partners: tuple[int, ...] = (2, 3, 5), delta: float | None = None) -> Price:
+    """The whole price of a plan, known before anything runs.
+
+    Args:
+        plan: what is priced.
+        partners: at how many partners the same person may sit, for `Price.at_partners`.
+        delta: state epsilon at this delta rather than at the plan's own.
+
+    Raises:
+        ValueError: if `delta` is outside (0, 1), or the noise is too small for any bound.
+    """
+    at = plan.privacy.delta if delta is None else delta
+    training, statistics = training_event(plan), statistics_event(plan)
+    both = (training, statistics)
     return Price(
-        delta=delta,
-        training=epsilon_of(events[:1], delta=delta),
-        statistics=epsilon_of(events[1:], delta=delta),
-        total=epsilon_of(events, delta=delta),
-        at_partners=tuple((k, epsilon_of(events, delta=delta, people_copies=k)) for k in partners),
-    )
+        delta=at, round=_epsilon((round_event(plan),), at), training=_epsilon((training,), at),
+        statistics=_epsilon((statistics,), at), total=_epsilon(both, at),
+        at_partners=tuple((k, _epsilon(both, at, k)) for k in partners))
 
 
 def check_claim(plan: StudyPlan) -> Price:

@@ -30,6 +30,28 @@ class Adjacency(StrEnum):
         return "the person's slot holds the person, or holds a null person who contributes nothing"
 
 
+def up(value: float) -> str:
+    """Three decimals, rounded up: a figure shown may never be smaller than the figure meant."""
+    return f"{math.ceil(value * 1000 - 1e-9) / 1000:.3f}"
+
+
+def most_recognised(epsilon: float, delta: float, *, wrongly: float) -> float:
+    """What (epsilon, delta) means to somebody who guesses who is in the data.
+
+    Whoever is wrong about a share `wrongly` of the people who are not in the data is right about at most this share of
+    those who are (Kairouz, Oh and Viswanath 2015, arXiv:1311.0776, theorem 2.1).
+
+    >>> round(most_recognised(1.0, 0.0, wrongly=0.05), 3)  # e * 0.05
+    0.136
+    """
+    if not (math.isfinite(epsilon) and epsilon >= 0 and 0 <= delta <= 1 and 0 <= wrongly <= 1):
+        raise ValueError(f"epsilon {epsilon}, delta {delta}, wrongly {wrongly}: expected a finite epsilon of at least "
+                         "0 and two shares")
+    # exp overflows beyond 709, where the second bound is 1 to the last digit anyway.
+    return min(1.0, math.exp(min(epsilon, 700.0)) * wrongly + delta,
+               1.0 - math.exp(-epsilon) * max(0.0, 1.0 - delta - wrongly))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Budget:
     """An (epsilon, delta) pair, valid by construction.
@@ -48,5 +70,4 @@ class Budget:
             raise ValueError(f"delta is {self.delta}, expected a number inside (0, 1)")
 
     def __str__(self) -> str:
-        # Rounded up: a figure shown may never be smaller than the figure meant.
-        return f"ε = {math.ceil(self.epsilon * 1000 - 1e-9) / 1000:.3f}, δ = {self.delta:.1g}"
+        return f"ε = {up(self.epsilon)}, δ = {self.delta:.1g}"

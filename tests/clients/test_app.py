@@ -13,13 +13,14 @@ from flwr.supercore.task_identity import TaskIdentity
 
 import clients.app
 from clients.app import app
+from clients.approvals import Decision, decide
 from clients.node import NodeHome
 from federation.errors import RefusalCode
 from federation.identity import SigningKey
 from federation.messages import HELLO, OK, TABLE, TRAIN, Reply, Request, read_reply, request_content
 from federation.model import initial_model, model_arrays
 from federation.plan import SignedPlan, StudyPlan
-from tests.worlds import make_home, make_plan, make_records, sign
+from tests.worlds import POLICY, approve, make_home, make_plan, make_records, sign
 
 QUOTED = "row 17: call +44 7700 900123"
 
@@ -35,7 +36,9 @@ def context(home: NodeHome | None, plan_text: str) -> Context:
 
 
 def ask(home: NodeHome | None, plan: StudyPlan, kind: str, *, text: str | None = None, sha: str | None = None,
-        number: int = 0, arrays: Any = None) -> Reply:
+        number: int = 0, arrays: Any = None, approved: bool = True) -> Reply:
+    if home is not None and approved:
+        approve(home, plan)
     request = Request(plan_sha256=sha or plan.sha256, round_number=number, arrays=arrays)
     reply = app(Message(request_content(request), 1, kind), context(home, text or sign(plan).to_json()))
     return read_reply(reply)
@@ -64,6 +67,7 @@ def test_a_good_request_is_answered(home: NodeHome, plan: StudyPlan) -> None:
 
 
 def test_a_reply_holds_the_stated_fields_and_nothing_else(home: NodeHome, plan: StudyPlan) -> None:
+    approve(home, plan)
     request = Request(plan_sha256=plan.sha256, round_number=1, arrays=model_arrays(initial_model(plan)))
     reply = app(Message(request_content(request), 1, TRAIN), context(home, sign(plan).to_json()))
     assert set(reply.content) == {"reply", "arrays"}
@@ -151,6 +155,7 @@ def test_no_exception_text_leaves_or_is_logged(home: NodeHome, plan: StudyPlan, 
     def explode(*_: object) -> None:
         raise ValueError(QUOTED)
 
+    approve(home, plan)
     for name in ("check_claim", "prepare", "train_round", "noisy_table"):
         clients.app._verified.cache_clear()
         clients.app._prepared.cache_clear()
@@ -217,3 +222,88 @@ def test_a_rehearsal_never_uses_one_noise_twice(home: NodeHome, plan: StudyPlan)
     again = ask(home, plan, TABLE, arrays=zero).table
     assert again is not None
     assert (again == tables[0]).all()
+
+
+def test_an_unapproved_plan_is_refused_from_the_first_word_on(home: NodeHome, plan: StudyPlan) -> None:
+    model = model_arrays(initial_model(plan))
+    for kind, number in ((HELLO, 0), (TRAIN, 1), (TABLE, 0)):
+        assert ask(home, plan, kind, number=number, arrays=model, approved=False).code == RefusalCode.NOT_APPROVED
+    decide(home, sign(plan), Decision.DECLINED)
+    assert ask(home, plan, HELLO, approved=False).code == RefusalCode.NOT_APPROVED
+    approve(home, make_plan(learning_rate=2.0))
+    assert ask(home, plan, HELLO, approved=False).code == RefusalCode.NOT_APPROVED
+    approve(home, plan)
+    assert ask(home, plan, HELLO, approved=False).code == OK
+
+
+def test_an_approval_that_is_withdrawn_stops_a_running_study(home: NodeHome, plan: StudyPlan) -> None:
+    model = model_arrays(initial_model(plan))
+    assert ask(home, plan, TRAIN, number=1, arrays=model).code == OK
+    decide(home, sign(plan), Decision.DECLINED)
+    assert ask(home, plan, TRAIN, number=2, arrays=model, approved=False).code == RefusalCode.NOT_APPROVED
+
+
+@pytest.mark.parametrize("text", [None, "", "plans: approved\n", "rehearsal: .nan\n"])
+def test_a_home_without_usable_rules_takes_part_in_nothing(home: NodeHome, plan: StudyPlan, text: str | None) -> None:
+    rules = home.path / "policy.yaml"
+    if text is None:
+        rules.unlink()
+    else:
+        rules.write_text(text)
+    model = model_arrays(initial_model(plan))
+    for kind, number in ((HELLO, 0), (TRAIN, 1), (TABLE, 0)):
+        assert ask(home, plan, kind, number=number, arrays=model).code == RefusalCode.NOT_ALLOWED
+
+
+def test_a_broken_rule_stops_an_approved_plan_at_once(home: NodeHome, plan: StudyPlan) -> None:
+    assert ask(home, plan, HELLO).code == OK
+    rules = home.path / "policy.yaml"
+    rules.write_text(rules.read_text().replace("minimum_partners: 1", "minimum_partners: 4"))
+    assert ask(home, plan, HELLO).code == RefusalCode.NOT_ALLOWED
+    assert ask(home, plan, TRAIN, number=1, arrays=model_arrays(initial_model(plan))).code == RefusalCode.NOT_ALLOWED
+
+
+def test_rehearsals_are_the_partners_choice(tmp_path: Path, plan: StudyPlan) -> None:
+    careful = make_home(tmp_path, 0, records=make_records(5), policy=POLICY.model_copy(update={"rehearsal": "refuse"}))
+    assert ask(careful, plan, HELLO).code == RefusalCode.NOT_ALLOWED
+
+
+@pytest.mark.parametrize("extra", [
+    {"minimum_partners": 1}, {"policy.minimum_partners": 1}, {"policy": "minimum_partners: 1"}, {"plans": "approved"},
+    {"ceilings": "total: 1000"}, {"policy-file": "/dev/null"}, {"node-home": "/nowhere"}, {"approved": True},
+])
+def test_no_run_config_widens_the_rules(home: NodeHome, plan: StudyPlan, extra: dict[str, Any]) -> None:
+    rules = home.path / "policy.yaml"
+    rules.write_text(rules.read_text().replace("minimum_partners: 1", "minimum_partners: 4"))
+    approve(home, plan)
+    here = context(home, sign(plan).to_json())
+    here.run_config = {**here.run_config, **extra}
+    request = Request(plan_sha256=plan.sha256, round_number=0)
+    assert read_reply(app(Message(request_content(request), 1, HELLO), here)).code == RefusalCode.NOT_ALLOWED
+
+
+def test_a_refusal_by_the_rules_carries_no_figure_of_them(home: NodeHome, plan: StudyPlan,
+                                                         caplog: pytest.LogCaptureFixture) -> None:
+    rules = home.path / "policy.yaml"
+    rules.write_text(rules.read_text().replace("total: 200.0", "total: 3.14159"))
+    approve(home, plan)
+    request = Request(plan_sha256=plan.sha256, round_number=0)
+    with caplog.at_level(logging.DEBUG):
+        reply = app(Message(request_content(request), 1, HELLO), context(home, sign(plan).to_json()))
+    assert dict(reply.content.config_records["reply"]) == {"code": "not_allowed", "partner": ""}
+    assert "3.14" not in str(reply.content) + caplog.text
+
+
+def test_a_change_of_rules_holds_for_records_already_read(tmp_path: Path, plan: StudyPlan) -> None:
+    # The records of a study are kept between messages; which of them take part is a rule that may change meanwhile.
+    loose = [r.model_copy(update={"actor_key": None}) for r in make_records(30)]
+    home = make_home(tmp_path, 0, records=loose)
+    model = model_arrays(initial_model(plan))
+    own = ask(home, plan, TABLE, arrays=model).table
+    rules = home.path / "policy.yaml"
+    rules.write_text(rules.read_text().replace("own_unit", "refuse"))
+    refused = ask(home, plan, TABLE, arrays=model).table
+    assert own is not None
+    assert refused is not None
+    # The noise of a rehearsal is the same for the same model, so the difference is exact.
+    assert int((own - refused)[:, :, 0].sum()) == 30

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from clients.counting import noisy_table, true_table
 from clients.features import prepare
 from clients.node import NodeHome
-from clients.people import Population, target_matrix, training_people
+from clients.people import Population, training_people
+from clients.selection import target_matrix
 from clients.store import RecordStore
-from federation.errors import Refusal
+from federation.errors import InputError, Refusal
 from federation.model import initial_model, prior_logits
 from federation.records import Record
 from federation.taxonomy import Task
-from tests.worlds import DIMENSION, make_home, make_plan, make_records
+from tests.worlds import DIMENSION, POLICY, make_home, make_plan, make_records
 
 PLAN = make_plan()
 
@@ -161,3 +162,42 @@ def test_the_noisy_table_differs_from_the_true_one_by_noise_alone(tmp_path: Path
 def test_prior_logits() -> None:
     assert prior_logits((Task.RECRUITMENT, Task.DISTRESS), {Task.RECRUITMENT: 0.75}) == [
         pytest.approx(np.log(3)), 0.0]
+
+
+def without_person(records: list[Record], rows: range) -> list[Record]:
+    return [r.model_copy(update={"actor_key": None}) if i in rows else r for i, r in enumerate(records)]
+
+
+@pytest.mark.parametrize(("rule", "kept"), [("refuse", 30), ("own_unit", 40)])
+def test_records_without_a_person_id_take_part_only_if_the_rules_say_so(tmp_path: Path, rule: str, kept: int) -> None:
+    # Forty records of forty people, ten of them without their person id.
+    records = without_person(make_records(40, seed=3), range(10))
+    loose = {record.record_id.hex for record in records[:10]}
+    home = make_home(tmp_path, 0, records=records, policy=POLICY.model_copy(update={"records_without_person_id": rule}))
+    prepared = prepare(home, PLAN)
+    assert len(prepared.frame) == len(prepared.features) == kept
+    assert prepared.unattached == 40 - kept
+    assert bool(loose & set(prepared.frame["record_id"])) is (rule == "own_unit")
+    counted = true_table(home, PLAN, PLAN.roster[0], prepared, model())  # type: ignore[arg-type]
+    assert counted[:, :, 0].sum() == kept
+    plan = PLAN.model_copy(update={"holdout_share": 0.0})
+    labelled = int((~np.isnan(target_matrix(prepared.frame, plan)).all(axis=1)).sum())
+    assert len(training_people(home, plan, plan.roster[0], prepared)) == labelled
+
+
+def test_refusing_is_the_same_as_never_having_had_such_records(tmp_path: Path) -> None:
+    records = without_person(make_records(60, people=30, seed=3), range(0, 60, 4))
+    policy = POLICY.model_copy(update={"records_without_person_id": "refuse"})
+    some = make_home(tmp_path / "some", 0, records=records, policy=policy)
+    none = make_home(tmp_path / "none", 0, records=[r for r in records if r.actor_key is not None], policy=policy)
+    assert (table_of(some) == table_of(none)).all()
+    both = [training_people(home, PLAN, PLAN.roster[0], prepare(home, PLAN)) for home in (some, none)]
+    assert torch.equal(both[0].features, both[1].features)
+    assert torch.equal(both[0].weights, both[1].weights)
+
+
+def test_nothing_is_prepared_without_rules(tmp_path: Path) -> None:
+    home = make_home(tmp_path, 0, records=make_records(5))
+    (home.path / "policy.yaml").unlink()
+    with pytest.raises(InputError, match="no rules"):
+        prepare(home, PLAN)

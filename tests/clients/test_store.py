@@ -82,13 +82,15 @@ def test_erasure_leaves_no_byte(store: RecordStore, tmp_path: Path) -> None:
 
 
 def test_frame(store: RecordStore) -> None:
-    assert list(store.frame(TODAY).columns) == ["record_id", "unit_key", "text", "language", "regions", "labels"]
+    assert list(store.frame(TODAY).columns) == ["record_id", "unit_key", "has_person", "text", "language", "regions",
+                                                 "labels"]
     labels = [{"task": "distress", "value": "negative", "provenance": "human_expert"},
               {"task": "distress", "value": "positive", "provenance": "weak"}]
     store.add([record(9, actor_key=None, labels=labels, regions=[{"code": "RO-IS", "role": "origin"}]), record(2)])
     frame = store.frame(TODAY)
     assert list(frame["record_id"]) == [UUID(int=2).hex, UUID(int=9).hex]
     assert list(frame["unit_key"]) == [f"{2:032x}", UUID(int=9).hex]
+    assert list(frame["has_person"]) == [True, False]
     assert frame["regions"][1] == [("RO-IS", "origin")]
     assert frame["labels"][1] == {"distress": "negative"}
 

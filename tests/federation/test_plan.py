@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from federation.errors import InputError
 from federation.identity import SigningKey
-from federation.plan import SignedPlan, StudyPlan, averaged_rounds
+from federation.plan import MAX_PLAN_BYTES, SignedPlan, StudyPlan, averaged_rounds, read_plan_file
 from tests.worlds import COORDINATOR, make_plan, sign
 
 
@@ -106,3 +107,26 @@ def test_an_invented_region_in_a_real_study_is_refused() -> None:
 @pytest.mark.parametrize(("rounds", "share", "expected"), [(15, 0.5, 8), (1, 0.1, 1), (4, 1.0, 4), (10, 0.25, 3)])
 def test_averaged_rounds(rounds: int, share: float, expected: int) -> None:
     assert averaged_rounds(make_plan(rounds=rounds, averaged_share=share, noise_multiplier=20.0).training) == expected
+
+
+@pytest.mark.parametrize("hidden", [None, 1, 7])
+def test_model_size_counts_what_an_update_holds(hidden: int | None) -> None:
+    from federation.model import initial_model, model_arrays
+
+    plan = make_plan()
+    plan = plan.model_copy(update={"model": plan.model.model_copy(update={"hidden_units": hidden})})
+    assert plan.model_size == sum(value.size for value in model_arrays(initial_model(plan)).values())
+
+
+def test_a_plan_file_is_read_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(sign(make_plan()).to_json() + "\n")
+    assert SignedPlan.open(read_plan_file(path), trusted_key=COORDINATOR.public) == sign(make_plan())
+
+
+def test_what_cannot_be_a_plan_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b"\xe9\xff")
+    (tmp_path / "vast").write_bytes(b" " * (MAX_PLAN_BYTES + 1))
+    for name in ("nowhere", ".", "latin", "vast"):
+        with pytest.raises(InputError, match="plan"):
+            read_plan_file(tmp_path / name)

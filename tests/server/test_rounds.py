@@ -21,7 +21,7 @@ from server.aggregation import mean_of, weighted_mean
 from server.coordinator import CoordinatorHome
 from server.rounds import RoundLoop, StageReport, StudyStopped
 from simulations.grid import InProcessGrid
-from tests.worlds import COORDINATOR, make_home, make_plan, make_records, sign
+from tests.worlds import COORDINATOR, approve, make_home, make_plan, make_records, sign
 
 
 class Recorder:
@@ -48,6 +48,8 @@ def homes(root: Path, count: int = 3, **settings: Any) -> list[NodeHome]:
 
 
 def grid_for(plan: StudyPlan, nodes: list[NodeHome], **options: Any) -> InProcessGrid:
+    for home in nodes:
+        approve(home, plan)
     return InProcessGrid(client_app, [{"node-home": str(home.path)} for home in nodes], {"plan": sign(plan).to_json()},
                          **options)
 
@@ -151,8 +153,10 @@ def _poison(value: float) -> Any:
 ], ids=["nan", "inf", "no arrays", "another's name", "wrong arrays", "error"])
 def test_a_bad_update_never_reaches_the_model(tmp_path: Path, lie: Any) -> None:
     plan, watch = make_plan(quorum=2), Recorder()
-    grid = LyingGrid(client_app, [{"node-home": str(home.path)} for home in homes(tmp_path)],
-                     {"plan": sign(plan).to_json()})
+    nodes = homes(tmp_path)
+    for home in nodes:
+        approve(home, plan)
+    grid = LyingGrid(client_app, [{"node-home": str(home.path)} for home in nodes], {"plan": sign(plan).to_json()})
     grid.lie = lie
     outcome = RoundLoop(grid, plan, watch).run()
     assert watch.reports[1].answered == ("partner-1", "partner-2")

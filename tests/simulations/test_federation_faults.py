@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_module
 
+from clients.approvals import require_approval
+from clients.node import NodeHome
 from federation.errors import InputError
 from federation.plan import StudyPlan
 from federation.privacy.guarantee import Price
+from server.coordinator import CoordinatorHome
 from server.rounds import StageReport, StudyStopped
 from simulations import homes
 from simulations.federation import plan_for, run_federation
@@ -97,6 +100,31 @@ def test_below_the_quorum_nothing_is_released(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(StudyStopped, match="ngo-legal"):
         run_federation(chosen, tmp_path / "run", Quiet())
     assert not (tmp_path / "run/coordinator/release").exists()
+    # A study that stopped leaves the plan that it was about.
+    assert CoordinatorHome(tmp_path / "run/coordinator").signed_plan().plan.conduct.quorum == 8
+
+
+def test_every_simulated_partner_has_approved_the_plan_that_the_coordinator_keeps(tmp_path: Path) -> None:
+    chosen = settings(tmp_path / "cache", "simulation.noise=system")
+    result = run_federation(chosen, tmp_path / "run", Quiet())
+    kept = CoordinatorHome(tmp_path / "run/coordinator").signed_plan()
+    assert kept.plan == result.plan
+    for entry in result.plan.roster:
+        home = NodeHome.load(next((tmp_path / "run/nodes").glob(f"*-{entry.name}")))
+        require_approval(home, kept.plan)
+        home.policy().check(kept.plan)
+        # Noise from the system is no rehearsal, and these rules would refuse one.
+        assert home.policy().rehearsal == "refuse"
+
+
+@pytest.mark.parametrize("overrides", [
+    [], ["privacy=strict"], ["privacy=benchmark"], ["training=poisson", "model=mlp"], ["training.rounds=1"],
+    ["privacy.training_epsilon=0.05", "privacy.statistics_epsilon=9"],
+])
+def test_simulated_rules_fit_what_can_be_set(tmp_path: Path, overrides: list[str]) -> None:
+    with initialize_config_module("conf", version_base="1.3"):
+        chosen = Settings.from_hydra(compose("config", overrides=["world.size=tiny", "encoder=hashing", *overrides]))
+    homes.policy_for(chosen).check(plan_for(chosen, chosen.open_world()).plan)
 
 
 def test_an_unknown_setting_is_refused(tmp_path: Path) -> None:

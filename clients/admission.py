@@ -1,0 +1,50 @@
+"""Whether a plan that checks out may run at this home: the same questions for a message and for a review.
+
+`listed` asks what the plan says of this partner, `admitted` what the partner says of the plan. Both answer with a
+`Refusal`, whose detail is for the partner's own eyes.
+"""
+
+from __future__ import annotations
+
+from clients.approvals import require_approval
+from clients.node import NodeHome
+from clients.policy import Policy
+from federation.errors import InputError, Refusal, RefusalCode
+from federation.plan import RosterEntry, StudyPlan
+
+
+def listed(home: NodeHome, plan: StudyPlan) -> RosterEntry:
+    """What the plan's roster says of this partner.
+
+    Raises:
+        Refusal: `not_in_roster`, if that is not what the partner has declared; `not_configured`, if this home is for
+            rehearsals or for real records and the plan is not.
+    """
+    entry = plan.partner(home.settings.name)
+    if entry is None or not home.agrees_with(entry):
+        raise Refusal(RefusalCode.NOT_IN_ROSTER,
+                      "the plan does not list this partner as node.yaml declares it (name, kind, slots, regions, "
+                      "prevalence, public key). What to do: ask the coordinator for a plan that does")
+    if home.settings.reproducible_noise is not None and not plan.rehearsal:
+        raise Refusal(RefusalCode.NOT_CONFIGURED, "this home draws repeatable noise and the plan is no rehearsal. What "
+                      "to do: take out reproducible_noise in node.yaml, unless this node only ever rehearses")
+    if plan.synthetic and not home.settings.synthetic:
+        raise Refusal(RefusalCode.NOT_CONFIGURED, "a study of invented records, and node.yaml says that the records "
+                      "here are real. What to do: decline")
+    return entry
+
+
+def admitted(home: NodeHome, plan: StudyPlan) -> Policy:
+    """The partner's rules, all of which the plan keeps, once the partner has approved the plan.
+
+    Raises:
+        Refusal: `not_allowed`, if there are no usable rules or the plan breaks one; `not_approved`, if the partner has
+            not approved this plan at this price.
+    """
+    try:
+        policy = home.policy()
+        policy.check(plan)
+    except InputError as error:
+        raise Refusal(RefusalCode.NOT_ALLOWED, str(error)) from None
+    require_approval(home, plan)
+    return policy

@@ -1,0 +1,171 @@
+"""`leelight ledger ...`: what was spent on this partner's people, and whether the books are in order.
+
+Exit codes: 0 done. 2 the home, the rules or a file given cannot be used, or no account was opened yet. 3 the ledger
+does not check out.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
+
+from federation.errors import InputError, Refusal
+
+if TYPE_CHECKING:
+    from clients.node import NodeHome
+    from clients.policy import Ceilings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Home = Annotated[Path, typer.Option(help="The node's home folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+class OpenLedger(Protocol):
+    """What these commands ask of a ledger: frozen dataclasses of figures, and an export."""
+
+    def balance(self, ceilings: Ceilings, now: datetime | None = None) -> Any: ...
+
+    def verify_full(self) -> Any: ...
+
+    def export(self, path: Path) -> None: ...
+
+
+def open_ledger(home: NodeHome) -> AbstractContextManager[OpenLedger]:
+    """The account of a home, which must have been opened by a study before.
+
+    Raises:
+        InputError: if there is none.
+    """
+    raise InputError(str(home.path), "has no account yet", remedy="it opens when the first approved study begins")
+
+
+def verify_export(path: Path, public_key: str) -> Any:
+    """Check an exported ledger by the file and the partner's public key alone."""
+    raise InputError(str(path), f"cannot be checked here against {public_key[:16]}…", remedy="use a later release")
+
+
+@app.callback()
+def ledger() -> None:
+    """What was spent on this partner's people."""
+
+
+@app.command()
+def show(home: Home, as_json: AsJson = False) -> None:
+    """Show the account: what was spent on one person, this year and ever, by study, and what remains.
+
+    Changes nothing. Exit code 0: shown. 2: no account, or no usable home. 3: the ledger does not check out.
+    """
+    with _told():
+        node = _node(home)
+        ceilings = node.policy().ceilings
+        with open_ledger(node) as account:
+            balance = account.balance(ceilings, datetime.now(UTC))
+        typer.echo(_as_json(balance) if as_json else balance_text(balance))
+
+
+@app.command()
+def verify(
+    home: Annotated[Path | None, typer.Option(help="The node's home folder.")] = None,
+    export: Annotated[Path | None, typer.Option(help="An exported ledger, to check without a home.")] = None,
+    public_key: Annotated[str | None, typer.Option(help="With --export: the partner's public key.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check every entry, signature, rule and figure again, in a home or in an export, believing nothing.
+
+    Exit code 0: everything fits. 3: something does not, and it is named. 2: there is nothing to check.
+    """
+    with _told():
+        if export is not None and public_key is not None and home is None:
+            found = verify_export(export, public_key)
+        elif home is not None and export is None and public_key is None:
+            with open_ledger(_node(home)) as account:
+                found = account.verify_full()
+        else:
+            raise InputError("verify", "needs one thing to check", bound="--home, or --export with --public-key",
+                             remedy="give one of the two")
+        typer.echo(_as_json(found) if as_json else audit_text(found))
+
+
+@app.command()
+def export(file: Annotated[Path, typer.Argument(help="The file to write; it must not be there.")], home: Home) -> None:
+    """Write the ledger to a file that an auditor can check with your public key alone. It holds no record and no reply.
+
+    Exit code 0: written. 2: the file is there already, or there is no account. 3: the ledger does not check out.
+    """
+    with _told():
+        node = _node(home)
+        try:
+            with open_ledger(node) as account:
+                account.export(file)
+        except OSError as error:
+            raise InputError(str(file), f"cannot be written ({error.strerror})", remedy="name another file") from None
+        typer.echo(f"The ledger is in {file}. To check it:\n  leelight ledger verify --export {file} --public-key "
+                   f"{node.signing_key().public}")
+
+
+def balance_text(balance: Any) -> str:
+    """An account in words. What was spent is rounded up, what remains is rounded down."""
+    from federation.privacy.units import up
+
+    lines = [f"Account of {balance.partner} on {balance.at:%Y-%m-%d}",
+             f"Spent on one person, ε at δ = {balance.delta:g}:"]
+    for period in (*balance.years, balance.total):
+        lines.append(f"  {period.period:<6} {up(period.epsilon)} of {period.allowed:g}; at most "
+                     f"{_down(period.remaining)} remain")
+    lines += ["", "Studies" if balance.studies else "No study has begun."]
+    for study in balance.studies:
+        lines.append(f"  {study.study} ({study.plan_sha256[:16]}…), begun {study.held_at:%Y-%m-%d}: "
+                     f"{up(study.epsilon)} of {study.allowed:g}; {study.requests_answered} requests answered, "
+                     f"{study.requests_open} without a reply, {study.further_attempts} paid for again")
+    return "\n".join(lines)
+
+
+def audit_text(found: Any) -> str:
+    """What a full check found, in words."""
+    from federation.privacy.units import up
+
+    return "\n".join([
+        f"Everything fits: {found.entries} entries of {found.partner}, {found.first:%Y-%m-%d} to "
+        f"{found.last:%Y-%m-%d}.",
+        f"Signed by {found.public_key}.",
+        f"Spent on one person in all: ε = {up(found.epsilon)} at δ = {found.delta:g} ({up(found.renyi_epsilon)} by the "
+        "adaptive filter's own measure).",
+        f"{found.commits} requests were answered; {found.open_reservations} have no reply and count as spent."])
+
+
+def _down(value: float) -> str:
+    return f"{math.floor(value * 1000) / 1000:.3f}"
+
+
+def _as_json(figures: Any) -> str:
+    return json.dumps(asdict(figures), indent=2, default=lambda moment: moment.isoformat())
+
+
+def _node(home: Path) -> NodeHome:
+    # Imported here so that `--help` does not wait for it.
+    from clients.node import NodeHome
+
+    return NodeHome.load(home)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn what went wrong into words on the error output and an exit code."""
+    try:
+        yield
+    except InputError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
+        raise typer.Exit(2) from None
+    except Refusal as refusal:
+        print(refusal.detail, file=sys.stderr)  # noqa: T201
+        raise typer.Exit(3) from None

@@ -1,0 +1,133 @@
+"""`leelight partner review`, `approve` and `decline`: what a partner does with a plan that was sent to it.
+
+Exit codes: 0 done (for `review`: the plan can be approved). 1 `approve` was not confirmed, nothing is written. 2 the
+plan or the home cannot be used. 3 the plan was read, and this partner's rules or what the plan says of it forbid it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from federation.errors import InputError
+
+if TYPE_CHECKING:
+    from clients.node import NodeHome
+    from clients.policy import Ceilings
+    from clients.review import Outlook, Review
+    from federation.plan import SignedPlan, StudyPlan
+
+PlanFile = Annotated[Path, typer.Argument(help="The plan, as the coordinator sent it.")]
+Home = Annotated[Path, typer.Option(help="The node's home folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def review(plan: PlanFile, home: Home, as_json: AsJson = False) -> None:
+    """Read a plan in plain language: who asks, what for, on whom, at what price, and what your rules say.
+
+    Exit code 0: it can be approved. 3: it cannot, and the review says why. 2: the plan or the home cannot be used.
+    """
+    _, _, found = _open(plan, home)
+    _show(found, plan, home, as_json=as_json)
+    raise typer.Exit(0 if found.can_be_approved else 3)
+
+
+def approve(
+    plan: PlanFile, home: Home,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for the study's name.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Approve a plan after looking at it. From then on this node takes part when the coordinator asks.
+
+    Exit code 0: approved. 1: not confirmed. 3: your rules or the plan's entry for you stand against it. 2: the plan or
+    the home cannot be used.
+    """
+    from clients.approvals import Decision
+
+    node, signed, found = _open(plan, home)
+    if not as_json:
+        _show(found, plan, home, as_json=False)
+    if not found.can_be_approved:
+        _say("not approved: the plan cannot run here. `leelight partner review` says why.")
+        raise typer.Exit(3)
+    if not yes:
+        typed = typer.prompt(f"\nTo approve, type the study's name ({signed.plan.study})", err=True)
+        if typed.strip() != signed.plan.study:
+            _say("not approved: that is not the study's name. Nothing was written.")
+            raise typer.Exit(1)
+    _decide(node, signed, Decision.APPROVED, as_json=as_json)
+
+
+def decline(plan: PlanFile, home: Home, as_json: AsJson = False) -> None:
+    """Decline a plan. It may be approved later.
+
+    Exit code 0: declined. 2: the plan or the home cannot be used.
+    """
+    from clients.approvals import Decision
+
+    try:
+        node, signed = _read(plan, home)
+    except InputError as error:
+        _refuse(error)
+    _decide(node, signed, Decision.DECLINED, as_json=as_json)
+
+
+def outlook(home: NodeHome, ceilings: Ceilings, plan: StudyPlan) -> Outlook | None:
+    """What the account would hold after `plan`; None while there is none."""
+    del home, ceilings, plan
+    return None
+
+
+def _read(plan: Path, home: Path) -> tuple[NodeHome, SignedPlan]:
+    from clients.node import NodeHome
+    from federation.plan import SignedPlan, read_plan_file
+    from federation.privacy.guarantee import check_claim
+
+    node = NodeHome.load(home)
+    signed = SignedPlan.open(read_plan_file(plan), trusted_key=node.settings.coordinator_key)
+    check_claim(signed.plan)
+    return node, signed
+
+
+def _open(plan: Path, home: Path) -> tuple[NodeHome, SignedPlan, Review]:
+    # Imported here so that `--help` does not wait for pandas.
+    from clients.review import review as look
+
+    try:
+        node, signed = _read(plan, home)
+        return node, signed, look(node, signed, outlook_of=outlook)
+    except InputError as error:
+        _refuse(error)
+
+
+def _show(found: Review, plan: Path, home: Path, *, as_json: bool) -> None:
+    from clients.review_text import as_text
+
+    if as_json:
+        typer.echo(json.dumps(found.as_json(), indent=2))
+    else:
+        typer.echo(as_text(found, plan_path=str(plan), home_path=str(home)))
+
+
+def _decide(node: NodeHome, signed: SignedPlan, decision: str, *, as_json: bool) -> None:
+    from clients.approvals import Decision, approval_path, decide
+
+    approval = decide(node, signed, Decision(decision))
+    if as_json:
+        typer.echo(approval.model_dump_json(indent=2))
+    else:
+        typer.echo(f"\n{signed.plan.study} is {approval.decision.value}. The decision lies in "
+                   f"{approval_path(node, signed.sha256)}, with the plan beside it.")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
+
+
+def _refuse(error: InputError) -> NoReturn:
+    _say(str(error))
+    raise typer.Exit(2) from None

@@ -1,0 +1,144 @@
+"""What a partner needs to know before deciding about a plan, gathered at the partner's own machine.
+
+The numbers of people and records are exact and private: they are for whoever sits at this machine and go nowhere else.
+Words for them are in `clients.review_text`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from clients.admission import listed
+from clients.approvals import Approval, ShownPrice, find_approval
+from clients.features import plan_encoder, usable_frame
+from clients.node import NodeHome
+from clients.policy import Ceilings, Finding
+from clients.selection import table_places, taking_part, target_matrix, training_rows
+from federation.errors import InputError, Refusal
+from federation.plan import SignedPlan, StudyPlan
+from federation.privacy.guarantee import Price, price
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What was spent on one person before a study and would be after it: epsilon at the ceilings' delta.
+
+    `problem` says why the account would refuse the study, or is empty.
+    """
+
+    year_before: float
+    year_after: float
+    total_before: float
+    total_after: float
+    problem: str = ""
+
+
+OutlookOf = Callable[[NodeHome, Ceilings, StudyPlan], Outlook | None]
+"""Asks the ledger; None where no account was opened yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnRecords:
+    """Who at this partner would take part.
+
+    Attributes:
+        training_people: people who train, after those held out.
+        training_records: their records that are read in training.
+        counted_people: people who count in the regional table.
+        unattached: records left out because they have no person id and the rules refuse such.
+        own_units: records without a person id that take part as people of their own.
+        unreadable: records in languages that the plan's encoder does not read.
+    """
+
+    training_people: int
+    training_records: int
+    counted_people: int
+    unattached: int
+    own_units: int
+    unreadable: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review:
+    """Everything that is shown before a decision.
+
+    Attributes:
+        own: this partner's numbers, or None; `own_problem` then says why.
+        outlook: None if no account was opened yet.
+        earlier: what was decided about this plan before.
+        obstacles: why the plan cannot run here whatever is decided, besides broken rules.
+    """
+
+    signed: SignedPlan
+    partner: str
+    cost: Price
+    own: OwnRecords | None
+    own_problem: str
+    ceilings: Ceilings
+    outlook: Outlook | None
+    findings: tuple[Finding, ...]
+    earlier: Approval | None
+    obstacles: tuple[str, ...]
+
+    @property
+    def plan(self) -> StudyPlan:
+        return self.signed.plan
+
+    @property
+    def can_be_approved(self) -> bool:
+        """Whether the plan lists this partner rightly and keeps every rule."""
+        return not self.obstacles and all(finding.met for finding in self.findings)
+
+    @property
+    def price_changed(self) -> bool:
+        """Whether an earlier decision was about another price."""
+        return self.earlier is not None and self.earlier.price.differs(ShownPrice.of(self.cost))
+
+    def as_json(self) -> dict[str, Any]:
+        """For machines on the partner's side. Holds the private numbers."""
+        return {
+            "plan_sha256": self.signed.sha256, "study": self.plan.study, "partner": self.partner,
+            "can_be_approved": self.can_be_approved, "obstacles": list(self.obstacles), "price": asdict(self.cost),
+            "own_records": asdict(self.own) if self.own else None, "own_records_problem": self.own_problem,
+            "ceilings": asdict(self.ceilings), "account": asdict(self.outlook) if self.outlook else None,
+            "rules": [asdict(finding) for finding in self.findings],
+            "earlier_decision": self.earlier.model_dump(mode="json") if self.earlier else None,
+        }
+
+
+def review(home: NodeHome, signed: SignedPlan, *, outlook_of: OutlookOf) -> Review:
+    """Hold a verified plan against everything at this home.
+
+    Raises:
+        InputError: if the home has no usable rules.
+    """
+    policy, obstacles = home.policy(), []
+    try:
+        listed(home, signed.plan)
+    except Refusal as refusal:
+        obstacles.append(refusal.detail)
+    earlier: Approval | None = None
+    try:
+        earlier = find_approval(home, signed.sha256)
+    except Refusal as refusal:
+        obstacles.append(refusal.detail)
+    own, problem = _own_records(home, signed.plan)
+    return Review(signed=signed, partner=home.settings.name, cost=price(signed.plan), own=own, own_problem=problem,
+                  ceilings=policy.ceilings, outlook=outlook_of(home, policy.ceilings, signed.plan),
+                  findings=policy.findings(signed.plan), earlier=earlier, obstacles=tuple(obstacles))
+
+
+def _own_records(home: NodeHome, plan: StudyPlan) -> tuple[OwnRecords | None, str]:
+    try:
+        chosen = taking_part(usable_frame(home, plan), home.policy(), plan_encoder(home, plan.encoder))
+    except Refusal as refusal:
+        return None, refusal.detail
+    except InputError as error:
+        return None, str(error)
+    rows = training_rows(home, plan, chosen.frame, target_matrix(chosen.frame, plan))
+    return OwnRecords(
+        training_people=len(rows), training_records=sum(map(len, rows)),
+        counted_people=len(table_places(home, plan, chosen.frame)), unattached=chosen.unattached,
+        own_units=int((~chosen.frame["has_person"].astype(bool)).sum()), unreadable=chosen.unreadable), ""

@@ -1,0 +1,185 @@
+"""A review in words, for somebody who runs a helpline and not a cluster.
+
+Order: who asks, what for, on whom, at what price, what leaves and what does not, the partner's rules, how to decide.
+Every figure of privacy is rounded up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from shlex import quote
+from textwrap import wrap
+
+from clients.approvals import Decision
+from clients.review import Review
+from federation.plan import StudyPlan
+from federation.privacy.units import most_recognised, up
+from federation.taxonomy import PartnerKind
+
+_WIDTH = 100
+_KINDS = {PartnerKind.PLATFORM: ("platform", "platforms"), PartnerKind.NGO: ("NGO", "NGOs"),
+          PartnerKind.AGENCY: ("agency", "agencies")}
+_WRONGLY = 0.01
+
+
+def as_text(review: Review, *, plan_path: str, home_path: str) -> str:
+    """The whole review, ending with the commands for a decision about `plan_path` at `home_path`."""
+    plan = review.plan
+    sections = (
+        (f"Study {plan.study} ({plan.label})", _opening(plan)),
+        ("Who asks", _who(review)),
+        ("What will be computed", _what(plan)),
+        ("On whom (these numbers are exact, for your eyes, and stay here)", _whom(review)),
+        ("What it costs each of these people", _cost(review)),
+        ("What remains in the account", _account(review)),
+        ("What leaves this house", _leaves(plan)),
+        ("What never leaves", _stays()),
+        ("Not covered", _not_covered(review)),
+        ("Your rules", _rules(review)),
+        ("How to decide", _decide(review, plan_path, home_path)),
+    )
+    return "\n\n".join("\n".join([title, *(line for text in lines for line in _indented(text))])
+                       for title, lines in sections)
+
+
+def _indented(text: str) -> list[str]:
+    # Hyphens and long words stay whole: commands and hashes are copied from here.
+    if text.startswith("$ "):
+        return [f"    {text[2:]}"]
+    return wrap(text, width=_WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False,
+                break_on_hyphens=False)
+
+
+def _opening(plan: StudyPlan) -> Iterator[str]:
+    yield plan.purpose
+    if plan.rehearsal:
+        yield ("This is a rehearsal: its noise can be repeated and protects nobody. It is only for invented or public "
+               "records.")
+
+
+def _who(review: Review) -> Iterator[str]:
+    plan, signed = review.plan, review.signed
+    yield f"The coordinator whose key you pinned, {signed.public_key[:16]}…; the signature fits the plan."
+    kinds = [entry.kind for entry in plan.roster]
+    told = ", ".join(_count(kinds.count(kind), *_KINDS[kind]) for kind in PartnerKind if kind in kinds)
+    you = f"you as {review.partner}" if plan.partner(review.partner) else f"and {review.partner} is not one of them"
+    yield (f"{_count(len(plan.roster), 'partner takes', 'partners take')} part ({told}), {you}. At least "
+           f"{plan.conduct.quorum} must answer each time, or the study stops.")
+    yield f"Plan {signed.sha256}"
+
+
+def _what(plan: StudyPlan) -> Iterator[str]:
+    training, table = plan.training, plan.statistics
+    yield (f"Learning: a model that tells {_and(plan.tasks)} from other texts, in {training.rounds} rounds of "
+           f"{training.local_steps} steps, with at most {training.max_records_per_person} records of each person. "
+           f"Texts are turned into numbers on this machine by {plan.encoder.name} {plan.encoder.version}.")
+    yield (f"Counting: how many people have a record in each of {len(table.regions)} regions as {_and(table.roles)}, "
+           f"and how many of those the model flags for {_and(plan.tasks)}. Each person counts once.")
+    yield (f"Publishing: rates by region with their uncertainty. Cells that are meant to hold fewer than "
+           f"{table.minimum_count} people are withheld.")
+
+
+def _whom(review: Review) -> Iterator[str]:
+    own = review.own
+    if own is None:
+        yield f"Nobody yet: {review.own_problem}"
+        return
+    yield (f"{_count(own.training_people, 'person trains', 'people train')} the model, with "
+           f"{_count(own.training_records, 'record', 'records')}.")
+    yield f"{_count(own.counted_people, 'person counts', 'people count')} in the table."
+    if own.unattached:
+        yield (f"{_count(own.unattached, 'record has', 'records have')} no person id and your rules leave such out "
+               "(records_without_person_id: refuse).")
+    if own.own_units:
+        yield (f"{_count(own.own_units, 'record has', 'records have')} no person id and your rules take each as a "
+               "person of its own (records_without_person_id: own_unit): somebody behind several is protected less.")
+    if own.unreadable:
+        yield f"{_count(own.unreadable, 'record is', 'records are')} in languages that the encoder does not read."
+
+
+def _cost(review: Review) -> Iterator[str]:
+    cost = review.cost
+    yield (f"Learning ε = {up(cost.training)}, counting ε = {up(cost.statistics)}, together ε = {up(cost.total)}, each "
+           f"at δ = {cost.delta:g}. Lower is safer.")
+    right = math.ceil(100 * most_recognised(cost.total, cost.delta, wrongly=_WRONGLY) - 1e-9)
+    yield ("That means: somebody who sees everything that leaves here, knows everybody else in your records, and "
+           "guesses whether one person is in them, being wrong about 1 in 100 people who are not, is right about at "
+           f"most {right} in 100 who are.")
+    several = ", ".join(f"{k} partners ε = {up(epsilon)}" for k, epsilon in cost.at_partners)
+    yield f"For a person with records at several of the partners: {several}."
+
+
+def _account(review: Review) -> Iterator[str]:
+    ceilings, outlook = review.ceilings, review.outlook
+    if outlook is None:
+        yield (f"No account is open yet: it opens when the first study begins. Your ceilings: ε = {ceilings.study:g} a "
+               f"study, {ceilings.year:g} a year, {ceilings.total:g} ever, at δ = {ceilings.delta:g}.")
+        return
+    for span, before, after, ceiling in (("This year", outlook.year_before, outlook.year_after, ceilings.year),
+                                         ("Ever", outlook.total_before, outlook.total_after, ceilings.total)):
+        yield (f"{span}: ε = {up(before)} spent so far, {up(after)} with this study, ceiling {ceiling:g} (at δ = "
+               f"{ceilings.delta:g}).")
+    if outlook.problem:
+        yield f"NOT ENOUGH: the node will refuse. {outlook.problem}"
+
+
+def _leaves(plan: StudyPlan) -> Iterator[str]:
+    rounds, table = plan.training.rounds, plan.statistics
+    regions, roles, entries = len(table.regions), len(table.roles), 1 + len(plan.tasks)
+    yield (f"{_count(rounds, 'model update', 'model updates')}, one in each round, of {plan.model_size:,} numbers. "
+           "Noise is added on this machine before an update leaves.")
+    yield (f"One table of {regions} regions × {_count(roles, 'role', 'roles')} × {entries} numbers (people, and people "
+           f"flagged for {_and(plan.tasks)}). Noise is added to each of its {regions * roles * entries:,} numbers on "
+           "this machine before it leaves.")
+    yield "Your partner's name and, where this node declines, one of a few fixed words."
+
+
+def _stays() -> Iterator[str]:
+    yield "Records, texts, person ids and their pseudonyms, labels, and which records or people the model flags."
+    yield ("The exact number of your records or people: learning uses your public number of slots instead, and every "
+           "count in the table carries noise.")
+
+
+def _not_covered(review: Review) -> Iterator[str]:
+    yield ("People who are only mentioned in somebody else's records; what you publish yourself; the time that this "
+           "node takes to answer.")
+    if review.plan.rehearsal:
+        yield "And as this is a rehearsal, nobody at all."
+
+
+def _rules(review: Review) -> Iterator[str]:
+    yield from (f"BROKEN  {obstacle}" for obstacle in review.obstacles)
+    for finding in sorted(review.findings, key=lambda finding: finding.met):
+        if finding.met:
+            yield f"kept    {finding.rule}: {finding.asked} (allowed: {finding.allowed})"
+        else:
+            yield (f"BROKEN  {finding.rule}: {finding.asked} (allowed: {finding.allowed}). What to do: "
+                   f"{finding.remedy}.")
+
+
+def _decide(review: Review, plan_path: str, home_path: str) -> Iterator[str]:
+    earlier, where = review.earlier, f"{quote(plan_path)} --home {quote(home_path)}"
+    approved = earlier is not None and earlier.decision is Decision.APPROVED and not review.price_changed
+    if earlier is not None:
+        yield (f"On {earlier.decided_at:%Y-%m-%d} this plan was {earlier.decision.value} here, at ε = "
+               f"{up(earlier.price.total)} at δ = {earlier.price.delta:g}.")
+        if review.price_changed:
+            yield "Its price has changed since, so that decision no longer holds."
+    if not review.can_be_approved:
+        yield "This plan cannot run here, because of what is marked BROKEN above. To decline it:"
+    elif approved:
+        yield "This node takes part when the coordinator asks. To withdraw the approval:"
+    else:
+        yield "Nothing runs here until you approve. To approve:"
+        yield f"$ leelight partner approve {where}"
+        yield "To decline, for now or for good:"
+    yield f"$ leelight partner decline {where}"
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
+
+
+def _and(names: tuple[str, ...]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

@@ -1,0 +1,439 @@
+"""What a partner types from an empty folder to a decision, and what it reads on the way."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner, Result
+
+from clients import console_home, console_study
+from clients.approvals import Decision, approval_path, find_approval, require_approval
+from clients.console import app
+from clients.features import prepare
+from clients.node import NodeHome
+from clients.people import training_people
+from clients.policy import Policy
+from clients.review import Outlook
+from federation.errors import Refusal
+from federation.identity import SigningKey
+from federation.plan import PrivacyClaim, RosterEntry, SignedPlan, StudyPlan
+from federation.privacy.guarantee import price
+from federation.taxonomy import PartnerKind, Task
+from tests.worlds import COORDINATOR, POLICY, make_home, make_plan, make_records, sign
+
+ROOT = Path(__file__).parents[2]
+INIT = ["--name", "shelter-north", "--kind", "ngo", "--slots", "512", "--region", "RO-IS", "--region", "RO-VS",
+        "--coordinator-key", COORDINATOR.public]
+
+
+def run(*arguments: str | Path, typed: str | None = None) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=typed)
+
+
+@pytest.fixture(scope="module")
+def plan() -> StudyPlan:
+    return make_plan()
+
+
+@pytest.fixture
+def plan_file(tmp_path: Path, plan: StudyPlan) -> Path:
+    path = tmp_path / "plan.json"
+    path.write_text(sign(plan).to_json())
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> NodeHome:
+    return make_home(tmp_path, 0, records=make_records(40, people=25, seed=3))
+
+
+# init
+
+
+def test_init_makes_a_home_that_opens_with_its_own_secrets_and_careful_rules(tmp_path: Path) -> None:
+    made = [run("init", tmp_path / name, *INIT) for name in ("one", "two")]
+    assert [result.exit_code for result in made] == [0, 0], made[0].output
+    homes = [NodeHome.load(tmp_path / name) for name in ("one", "two")]
+    assert homes[0].person_secret() != homes[1].person_secret()
+    assert homes[0].signing_key().public in made[0].output
+    assert homes[0].signing_key().public != homes[1].signing_key().public
+    assert (homes[0].settings.name, homes[0].settings.slots, homes[0].settings.regions) == (
+        "shelter-north", 512, ("RO-IS", "RO-VS"))
+    assert not homes[0].settings.synthetic
+    assert homes[0].settings.reproducible_noise is None
+    assert homes[0].policy().rehearsal == "refuse"
+    for name in ("person.secret", "identity.key", "policy.yaml"):
+        assert (tmp_path / "one" / name).stat().st_mode & 0o777 == 0o600
+    words = [made[0].output.index(word) for word in ("public key", "policy.yaml", "Back up", "ingest", "review")]
+    assert words == sorted(words)
+
+
+def test_init_prints_no_secret(tmp_path: Path) -> None:
+    output = run("init", tmp_path / "one", *INIT).output + run("init", tmp_path / "two", *INIT, "--json").output
+    for name in ("one", "two"):
+        for secret in ("person.secret", "identity.key"):
+            assert (tmp_path / name / secret).read_bytes().hex() not in output
+
+
+def test_init_as_json_is_what_a_roster_needs(tmp_path: Path) -> None:
+    result = run("init", tmp_path / "one", *INIT, "--prevalence", "distress=0.3", "--json")
+    assert result.exit_code == 0
+    entry = RosterEntry.model_validate_json(result.stdout)
+    assert entry.declared_prevalence == {Task.DISTRESS: 0.3}
+    assert NodeHome.load(tmp_path / "one").agrees_with(entry)
+
+
+def test_init_never_overwrites(tmp_path: Path) -> None:
+    assert run("init", tmp_path / "one", *INIT).exit_code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
+    again = run("init", tmp_path / "one", *INIT)
+    assert again.exit_code == 2
+    assert "already" in again.stderr
+    assert {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()} == before
+    (tmp_path / "file").write_text("mine")
+    assert run("init", tmp_path / "file", *INIT).exit_code == 2
+    assert run("init", tmp_path / "file" / "below", *INIT).exit_code == 2
+    (tmp_path / "empty").mkdir()
+    assert run("init", tmp_path / "empty", *INIT).exit_code == 0
+
+
+@pytest.mark.parametrize("option", ["--name", "--kind", "--slots", "--region", "--coordinator-key"])
+def test_init_names_what_is_missing_when_nobody_can_be_asked(tmp_path: Path, option: str) -> None:
+    given = [(INIT[i], INIT[i + 1]) for i in range(0, len(INIT), 2) if INIT[i] != option]
+    result = run("init", tmp_path / "one", *(word for pair in given for word in pair))
+    assert result.exit_code == 2
+    assert f"{option}: is missing" in result.stderr
+    assert not (tmp_path / "one").exists()
+
+
+def test_init_asks_when_somebody_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_home, "_interactive", lambda: True)
+    answers = f"RO-IS RO-VS\nshelter-north\nngo\n512\n{COORDINATOR.public}\n"
+    result = run("init", tmp_path / "one", typed=answers)
+    assert result.exit_code == 0, result.output
+    settings = NodeHome.load(tmp_path / "one").settings
+    assert (settings.name, settings.kind, settings.slots, settings.regions, settings.coordinator_key) == (
+        "shelter-north", PartnerKind.NGO, 512, ("RO-IS", "RO-VS"), COORDINATOR.public)
+
+
+@pytest.mark.parametrize(("change", "word"), [
+    (["--name", "Shelter North"], "--name"), (["--kind", "charity"], "--kind"), (["--slots", "1"], "--slots"),
+    (["--region", "ZZ-99"], "region"), (["--region", "XA-01"], "synthetic"), (["--coordinator-key", "ab"], "--coord"),
+    (["--prevalence", "distress"], "--prevalence"), (["--prevalence", "distress=nan"], "--declared-prevalence"),
+    (["--prevalence", "other=0.2"], "--declared-prevalence"),
+])
+def test_init_refuses_what_cannot_be_used_and_leaves_nothing(tmp_path: Path, change: list[str], word: str) -> None:
+    result = run("init", tmp_path / "one", *INIT, *change)
+    assert result.exit_code == 2
+    assert word in result.stderr
+    assert not (tmp_path / "one").exists()
+
+
+def test_init_takes_invented_regions_for_an_invented_world(tmp_path: Path) -> None:
+    assert run("init", tmp_path / "one", *INIT, "--region", "XA-01", "--synthetic").exit_code == 0
+
+
+# review
+
+GOLDEN = """\
+Study test (SYNTHETIC)
+  Check that the parts fit together.
+  This is a rehearsal: its noise can be repeated and protects nobody. It is only for invented or
+    public records.
+
+Who asks
+  The coordinator whose key you pinned, KEY…; the signature fits the plan.
+  3 partners take part (1 platform, 1 NGO, 1 agency), you as partner-0. At least 3 must answer each
+    time, or the study stops.
+  Plan HASH
+
+What will be computed
+  Learning: a model that tells recruitment and distress from other texts, in 2 rounds of 2 steps,
+    with at most 4 records of each person. Texts are turned into numbers on this machine by
+    hashed-ngrams 1.
+  Counting: how many people have a record in each of 3 regions as origin and observed, and how many
+    of those the model flags for recruitment and distress. Each person counts once.
+  Publishing: rates by region with their uncertainty. Cells that are meant to hold fewer than 11
+    people are withheld.
+
+On whom (these numbers are exact, for your eyes, and stay here)
+  16 people train the model, with 31 records.
+  20 people count in the table.
+
+What it costs each of these people
+  Learning ε = 1.555, counting ε = 3.714, together ε = 4.145, each at δ = 1e-05. Lower is safer.
+  That means: somebody who sees everything that leaves here, knows everybody else in your records,
+    and guesses whether one person is in them, being wrong about 1 in 100 people who are not, is
+    right about at most 64 in 100 who are.
+  For a person with records at several of the partners: 2 partners ε = 6.216, 3 partners ε = 7.921,
+    5 partners ε = 10.826.
+
+What remains in the account
+  No account is open yet: it opens when the first study begins. Your ceilings: ε = 50 a study, 100 a
+    year, 200 ever, at δ = 1e-05.
+
+What leaves this house
+  2 model updates, one in each round, of 130 numbers. Noise is added on this machine before an
+    update leaves.
+  One table of 3 regions × 2 roles × 3 numbers (people, and people flagged for recruitment and
+    distress). Noise is added to each of its 18 numbers on this machine before it leaves.
+  Your partner's name and, where this node declines, one of a few fixed words.
+
+What never leaves
+  Records, texts, person ids and their pseudonyms, labels, and which records or people the model
+    flags.
+  The exact number of your records or people: learning uses your public number of slots instead, and
+    every count in the table carries noise.
+
+Not covered
+  People who are only mentioned in somebody else's records; what you publish yourself; the time that
+    this node takes to answer.
+  And as this is a rehearsal, nobody at all.
+
+Your rules
+  kept    plans: this plan (allowed: any plan that you approve)
+  kept    tasks: recruitment, distress (allowed: recruitment, distress)
+  kept    encoders: hashed-ngrams (allowed: hashed-ngrams)
+  kept    statistics: regional_table (allowed: regional_table)
+  kept    minimum_partners: 3 (allowed: at least 1)
+  kept    least_noise_multiplier: 5 (allowed: at least 1)
+  kept    least_l2_clip_norm: 0.5 (allowed: at least 0.1)
+  kept    least_table_noise_scale: 2 (allowed: at least 1)
+  kept    ceilings.delta: δ = 1e-05 (allowed: at most 1e-05)
+  kept    ceilings.round: ε = 3.714 for its dearest request (at δ = 1e-05) (allowed: at most 20)
+  kept    ceilings.study: ε = 4.145 for the study (at δ = 1e-05) (allowed: at most 50)
+  kept    ceilings.year: ε = 4.145 for the study alone (at δ = 1e-05) (allowed: at most 100)
+  kept    ceilings.total: ε = 4.145 for the study alone (at δ = 1e-05) (allowed: at most 200)
+  kept    rehearsal: a rehearsal, which protects nobody (allowed: real studies and rehearsals)
+
+How to decide
+  Nothing runs here until you approve. To approve:
+    leelight partner approve PLAN --home HOME
+  To decline, for now or for good:
+    leelight partner decline PLAN --home HOME
+"""
+
+
+def _blanked(text: str, plan: StudyPlan, plan_file: Path, home: NodeHome) -> str:
+    for found, name in ((str(plan_file), "PLAN"), (str(home.path), "HOME"), (plan.sha256, "HASH"),
+                        (COORDINATOR.public[:16], "KEY")):
+        text = text.replace(found, name)
+    return text
+
+
+def test_a_review_in_full(home: NodeHome, plan: StudyPlan, plan_file: Path) -> None:
+    result = run("review", plan_file, "--home", home.path)
+    assert result.exit_code == 0, result.output
+    assert _blanked(result.stdout, plan, plan_file, home) == GOLDEN
+
+
+def test_the_numbers_are_the_ones_that_the_node_works_with(home: NodeHome, plan: StudyPlan, plan_file: Path) -> None:
+    own = json.loads(run("review", plan_file, "--home", home.path, "--json").stdout)["own_records"]
+    people = training_people(home, plan, plan.roster[0], prepare(home, plan))
+    assert own["training_people"] == len(people)
+    # A record that is padding weighs nothing for any task; one that is labelled weighs for at least one.
+    assert own["counted_people"] == len({record.actor_key for record in make_records(40, people=25, seed=3)})
+    assert own["training_records"] == int((people.weights.sum(dim=2) > 0).sum())
+
+
+def test_a_review_needs_no_torch(home: NodeHome, plan_file: Path) -> None:
+    script = ("import sys; from clients.console import app\n"
+              "try: app(sys.argv[1:])\n"
+              "except SystemExit as end: code = end.code\n"
+              "assert 'torch' not in sys.modules; sys.exit(code)")
+    done = subprocess.run([sys.executable, "-c", script, "review", str(plan_file), "--home", str(home.path)],
+                          capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Study test (SYNTHETIC)")
+
+
+def test_a_review_reads_no_text_out(home: NodeHome, plan_file: Path) -> None:
+    texts = {record.text for record in make_records(40, people=25, seed=3)}
+    output = run("review", plan_file, "--home", home.path).output
+    output += run("review", plan_file, "--home", home.path, "--json").output
+    assert not any(text in output for text in texts)
+
+
+@pytest.mark.parametrize(("rule", "sentence"), [
+    ("refuse", "10 records have no person id and your rules leave such out"),
+    ("own_unit", "10 records have no person id and your rules take each as a person of its own"),
+])
+def test_a_review_tells_of_records_without_a_person(tmp_path: Path, plan_file: Path, rule: str, sentence: str) -> None:
+    records = make_records(40, seed=3)
+    records = [r.model_copy(update={"actor_key": None}) if i < 10 else r for i, r in enumerate(records)]
+    home = make_home(tmp_path, 0, records=records, policy=POLICY.model_copy(update={"records_without_person_id": rule}))
+    output = " ".join(run("review", plan_file, "--home", home.path).stdout.split())
+    assert sentence in output
+    assert f"{30 if rule == 'refuse' else 40} people count in the table" in output
+
+
+def test_a_review_before_any_record_says_so(tmp_path: Path, plan_file: Path) -> None:
+    result = run("review", plan_file, "--home", make_home(tmp_path, 0).path)
+    assert result.exit_code == 0
+    assert "Nobody yet: no record store" in result.stdout
+
+
+def test_broken_rules_come_first_and_end_without_a_way_to_approve(tmp_path: Path, plan_file: Path) -> None:
+    strict = POLICY.model_copy(update={"minimum_partners": 9, "rehearsal": "refuse"})
+    home = make_home(tmp_path, 0, policy=strict)
+    result = run("review", plan_file, "--home", home.path)
+    assert result.exit_code == 3
+    lines = result.stdout.splitlines()
+    rules = lines[lines.index("Your rules") + 1:]
+    marks = [line.split()[0] for line in rules if line.startswith(("  kept", "  BROKEN"))]
+    assert marks == ["BROKEN"] * 2 + ["kept"] * 12
+    assert "partner approve" not in result.stdout
+    assert "partner decline" in result.stdout
+    found = json.loads(run("review", plan_file, "--home", home.path, "--json").stdout)
+    assert not found["can_be_approved"]
+    assert [rule["rule"] for rule in found["rules"] if not rule["met"]] == ["minimum_partners", "rehearsal"]
+
+
+def test_a_plan_that_is_not_addressed_here_says_so(tmp_path: Path, plan_file: Path) -> None:
+    home = make_home(tmp_path, 4)
+    result = run("review", plan_file, "--home", home.path)
+    assert result.exit_code == 3
+    assert "and partner-4 is not one of them" in " ".join(result.stdout.split())
+    assert "BROKEN  the plan does not list this partner" in result.stdout
+
+
+def test_what_the_account_says_is_shown(home: NodeHome, plan_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_study, "outlook", lambda *_: Outlook(
+        year_before=95.0, year_after=97.5, total_before=99.0, total_after=101.0, problem="The ledger's own words."))
+    output = " ".join(run("review", plan_file, "--home", home.path).stdout.split())
+    assert "This year: ε = 95.000 spent so far, 97.500 with this study, ceiling 100" in output
+    assert "Ever: ε = 99.000 spent so far, 101.000 with this study, ceiling 200" in output
+    assert "NOT ENOUGH: the node will refuse. The ledger's own words." in output
+    assert "No account" not in output
+
+
+# Plans that cannot even be read
+
+
+def _cheap(plan: StudyPlan) -> str:
+    claim = PrivacyClaim(**{**plan.privacy.model_dump(), "total_epsilon": 0.1})
+    return sign(plan.model_copy(update={"privacy": claim})).to_json()
+
+
+@pytest.mark.parametrize("command", ["review", "approve", "decline"])
+@pytest.mark.parametrize(("damage", "word"), [
+    (lambda plan: SignedPlan.sign(plan, SigningKey.generate()).to_json(), "pinned"),
+    (lambda plan: sign(plan).to_json().replace('"rounds":2', '"rounds":3'), "sha256"),
+    (lambda plan: "nonsense", "not a valid study plan"), (_cheap, "total_epsilon"),
+], ids=["another key", "changed", "nonsense", "too cheap"])
+def test_a_plan_that_does_not_check_out_is_not_shown_or_decided(
+        home: NodeHome, plan: StudyPlan, plan_file: Path, command: str, damage: Any, word: str) -> None:
+    plan_file.write_text(damage(plan))
+    result = run(command, plan_file, "--home", home.path, *(["--yes"] if command == "approve" else []))
+    assert result.exit_code == 2
+    assert word in result.stderr
+    assert not result.stdout
+    assert not home.approvals_dir.exists()
+
+
+@pytest.mark.parametrize("command", ["review", "approve"])
+def test_without_rules_there_is_nothing_to_hold_a_plan_against(home: NodeHome, plan_file: Path, command: str) -> None:
+    (home.path / "policy.yaml").unlink()
+    result = run(command, plan_file, "--home", home.path)
+    assert result.exit_code == 2
+    assert "no rules" in result.stderr
+    assert run(command, plan_file, "--home", home.path / "nowhere").exit_code == 2
+    assert run(command, plan_file.with_name("nowhere"), "--home", home.path).exit_code == 2
+
+
+# approve, decline
+
+
+def test_approving_shows_the_review_and_asks_for_the_name(home: NodeHome, plan: StudyPlan, plan_file: Path) -> None:
+    result = run("approve", plan_file, "--home", home.path, typed="test\n")
+    assert result.exit_code == 0, result.output
+    places = [result.output.index(word) for word in ("Who asks", "What it costs", "type the study's name", "approved.")]
+    assert places == sorted(places)
+    assert require_approval(home, plan).decision is Decision.APPROVED
+    again = run("review", plan_file, "--home", home.path)
+    assert "this plan was approved here, at ε = 4.145" in again.stdout
+    assert "To withdraw the approval:" in again.stdout
+    assert "until you approve" not in again.stdout
+
+
+@pytest.mark.parametrize("typed", ["yes\n", "\nTest\n", ""])
+def test_anything_but_the_name_approves_nothing(home: NodeHome, plan_file: Path, typed: str) -> None:
+    result = run("approve", plan_file, "--home", home.path, typed=typed)
+    assert result.exit_code == 1
+    assert not home.approvals_dir.exists()
+
+
+def test_approving_in_a_script(home: NodeHome, plan: StudyPlan, plan_file: Path) -> None:
+    result = run("approve", plan_file, "--home", home.path, "--yes", "--json")
+    assert result.exit_code == 0
+    written = json.loads(result.stdout)
+    assert (written["decision"], written["plan_sha256"]) == ("approved", plan.sha256)
+    assert written["price"]["total"] == price(plan).total
+    require_approval(home, plan)
+
+
+def test_what_breaks_a_rule_cannot_be_approved(tmp_path: Path, plan: StudyPlan, plan_file: Path) -> None:
+    home = make_home(tmp_path, 0, policy=POLICY.model_copy(update={"least_noise_multiplier": 6.0}))
+    result = run("approve", plan_file, "--home", home.path, "--yes")
+    assert result.exit_code == 3
+    assert "BROKEN  least_noise_multiplier: 5 (allowed: at least 6)" in result.stdout
+    assert find_approval(home, plan.sha256) is None
+    other = make_home(tmp_path, 4)
+    assert run("approve", plan_file, "--home", other.path, "--yes").exit_code == 3
+
+
+def test_declining_and_thinking_again(home: NodeHome, plan: StudyPlan, plan_file: Path) -> None:
+    assert run("approve", plan_file, "--home", home.path, "--yes").exit_code == 0
+    result = run("decline", plan_file, "--home", home.path)
+    assert result.exit_code == 0
+    assert "test is declined" in result.stdout
+    with pytest.raises(Refusal):
+        require_approval(home, plan)
+    review = run("review", plan_file, "--home", home.path).stdout
+    assert "this plan was declined here" in review
+    assert "To approve:" in review
+    assert json.loads(run("decline", plan_file, "--home", home.path, "--json").stdout)["decision"] == "declined"
+
+
+def test_a_decision_that_was_tampered_with_stands_in_the_way_until_decided_again(
+        home: NodeHome, plan: StudyPlan, plan_file: Path) -> None:
+    run("approve", plan_file, "--home", home.path, "--yes")
+    path = approval_path(home, plan.sha256)
+    path.write_text(re.sub('"total":[0-9.]+', '"total":0.1', path.read_text()))
+    result = run("review", plan_file, "--home", home.path)
+    assert result.exit_code == 3
+    assert "BROKEN" in result.stdout
+    assert "was changed" in " ".join(result.stdout.split())
+    run("decline", plan_file, "--home", home.path)
+    assert run("review", plan_file, "--home", home.path).exit_code == 0
+
+
+def test_from_an_empty_folder_to_an_approval(tmp_path: Path) -> None:
+    made = run("init", tmp_path / "node", *INIT, "--json")
+    entry = RosterEntry.model_validate_json(made.stdout)
+    draft = make_plan(partners=3, noise_multiplier=12.0)
+    others = tuple(other.model_copy(update={"regions": ("RO-IS",)}) for other in draft.roster)
+    statistics = draft.statistics.model_copy(update={"regions": ("RO-IS", "RO-VS"), "noise_scale": 6.0})
+    draft = StudyPlan.model_validate({**draft.model_dump(), "roster": (*(o.model_dump() for o in others),
+                                                                       entry.model_dump()),
+                                      "statistics": statistics.model_dump(), "synthetic": False, "rehearsal": False,
+                                      "label": "Public texts"})
+    cost = price(draft, partners=())
+    real = draft.model_copy(update={"privacy": PrivacyClaim(
+        delta=1e-5, training_epsilon=cost.training, statistics_epsilon=cost.statistics, total_epsilon=cost.total)})
+    (tmp_path / "plan.json").write_text(sign(real).to_json())
+    reviewed = run("review", tmp_path / "plan.json", "--home", tmp_path / "node")
+    assert reviewed.exit_code == 0, reviewed.stdout
+    assert "rehearsal: a real study (allowed: real studies)" in reviewed.stdout
+    assert run("approve", tmp_path / "plan.json", "--home", tmp_path / "node", typed="test\n").exit_code == 0
+    home = NodeHome.load(tmp_path / "node")
+    require_approval(home, real)
+    tree = yaml.safe_load((tmp_path / "node" / "policy.yaml").read_text())
+    assert Policy.load(home.path) == Policy.parse(yaml.safe_dump(tree).encode())
