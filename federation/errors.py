@@ -40,6 +40,10 @@ class RefusalCode(StrEnum):
     NOT_CONFIGURED = "not_configured"
     NOT_READY = "not_ready"
     BAD_REQUEST = "bad_request"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    ALREADY_ANSWERED = "already_answered"
+    LEDGER_UNUSABLE = "ledger_unusable"
+    BUSY = "busy"
     FAILED = "failed"
 
 

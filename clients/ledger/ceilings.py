@@ -1,0 +1,145 @@
+"""What a partner allows to be spent, and what it is told when more is asked for.
+
+Four ceilings: a single request, a study, a calendar year (UTC), and for ever. A request and a study are fixed in
+advance (a study's further attempts are few and charged in full), so their composed privacy loss is the right figure. A
+year and a lifetime hold studies that may be chosen because of what earlier ones showed; there the composed figure must
+stay below the ceiling *and* a Rényi filter of fixed order must have room (`federation.privacy.accounting`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from clients.ledger.account import Account, Charge, events_of, in_year
+from clients.ledger.problems import refusal
+from federation.errors import Refusal, RefusalCode
+from federation.privacy.accounting import Event, RenyiFilter, epsilon_of, exceeds
+
+_SHOWN = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ceilings:
+    """The most that may be spent on one person, in epsilon at `delta`.
+
+    Raises:
+        ValueError: if a ceiling is not a finite number above 0 or delta not inside (0, 1).
+    """
+
+    delta: float
+    round: float
+    study: float
+    year: float
+    total: float
+
+    def __post_init__(self) -> None:
+        for name in ("round", "study", "year", "total"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"ceiling {name} is {value}, expected a finite number above 0")
+        if not (math.isfinite(self.delta) and 0 < self.delta < 1):
+            raise ValueError(f"delta is {self.delta}, expected a number inside (0, 1)")
+
+
+class BudgetRefusal(Refusal):
+    """More was asked for than a ceiling allows.
+
+    Attributes:
+        asked: the request and what it would charge, in words; `epsilon` is that charge alone.
+        ceiling: `round`, `study`, `year` or `total`; `allowed` is its epsilon.
+        standing: the epsilon that would be reached; `remaining` is what may still be spent at most.
+        charges: what was charged under this ceiling before, with the epsilon of each alone.
+    """
+
+    def __init__(self, *, asked: str, epsilon: float, ceiling: str, allowed: float, delta: float, standing: str,
+                 remaining: float, charges: tuple[tuple[Charge, float], ...]) -> None:
+        self.asked, self.epsilon, self.ceiling, self.allowed = asked, epsilon, ceiling, allowed
+        self.standing, self.remaining, self.charges = standing, remaining, charges
+        shown = [f"{charge.at:%Y-%m-%d} {charge.study} ({charge.kind}) ε = {shown_epsilon(cost)}"
+                 for charge, cost in charges[-_SHOWN:]]
+        earlier = len(charges) - len(shown)
+        used = "; ".join([f"{earlier} earlier charges"] * (earlier > 0) + shown) or "nothing"
+        detail = refusal(
+            RefusalCode.BUDGET_EXHAUSTED, asked, f"would charge ε = {shown_epsilon(epsilon)} at δ = {delta:g}, "
+            f"and with it {standing}",
+            "ask the coordinator for a study that costs less, or, if you answer for these people and agree, raise "
+            f"the ceiling `{ceiling}` in your rules",
+            bound=f"ε = {allowed:g} for the ceiling `{ceiling}`, of which at most "
+            f"{math.floor(remaining * 1000) / 1000:.3f} remain; used by: {used}").detail
+        super().__init__(RefusalCode.BUDGET_EXHAUSTED, detail)
+
+
+def shown_epsilon(epsilon: float) -> str:
+    """Three decimals, rounded up: a cost shown is never below the cost meant."""
+    return f"{math.ceil(epsilon * 1000 - 1e-9) / 1000:.3f}"
+
+
+def spent(events: Sequence[Event], delta: float) -> float:
+    """Composed epsilon of `events`; 0 for none."""
+    return epsilon_of(events, delta=delta) if events else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """What a request would add: `charged` is nothing where a held plan covers it.
+
+    `rounds` are the events of the single requests that it allows.
+    """
+
+    name: str
+    plan_sha256: str
+    at: datetime
+    rounds: tuple[Event, ...]
+    charged: tuple[Event, ...]
+
+
+def check(account: Account, ceilings: Ceilings, ask: Ask) -> None:
+    """Check every ceiling as it would stand after `ask`. Writes nothing.
+
+    Raises:
+        Refusal: `not_configured`, if the ceilings are at another delta than the account.
+        BudgetRefusal: if a ceiling would be crossed.
+    """
+    terms = account.terms
+    if ceilings.delta != terms.delta:
+        raise refusal(RefusalCode.NOT_CONFIGURED, "delta", f"is {ceilings.delta:g} in your rules, and this account was "
+                      f"opened with {terms.delta:g}", "set it back: an account keeps its delta for ever",
+                      bound=f"{terms.delta:g}")
+    study = [charge for charge in account.charges if charge.plan_sha256 == ask.plan_sha256]
+    year = in_year(account.charges, ask.at.year)
+    for event in ask.rounds:
+        _check_composed([], (event,), ask, "round", ceilings.round, ceilings.delta)
+    _check_composed(study, ask.charged, ask, "study", ceilings.study, ceilings.delta)
+    for name, charges, allowed, order in (("year", year, ceilings.year, terms.year_renyi_order),
+                                          ("total", account.charges, ceilings.total, terms.renyi_order)):
+        _check_composed(charges, ask.charged, ask, name, allowed, ceilings.delta)
+        _check_filter(charges, ask, name, RenyiFilter(order=order, epsilon=allowed, delta=ceilings.delta))
+
+
+def _check_composed(charges: Sequence[Charge], more: tuple[Event, ...], ask: Ask, name: str, allowed: float,
+                    delta: float) -> None:
+    after = (*events_of(charges), *more)
+    if after and exceeds(after, epsilon=allowed, delta=delta):
+        raise _over(charges, ask, name, allowed, delta, allowed - spent(events_of(charges), delta),
+                    f"the {name} would stand at ε = {shown_epsilon(spent(after, delta))}")
+
+
+def _check_filter(charges: Sequence[Charge], ask: Ask, name: str, cap: RenyiFilter) -> None:
+    before = events_of(charges)
+    after = (*before, *ask.charged)
+    if not cap.admits(after):
+        left = min(cap.epsilon - spent(before, cap.delta), cap.epsilon * (1 - cap.share(before)))
+        raise _over(charges, ask, name, cap.epsilon, cap.delta, left,
+                    f"the {name} would use {100 * cap.share(after):.1f} % of what its adaptive filter (Rényi order "
+                    f"{cap.order}) allows, {100 * cap.share(before):.1f} % being used already")
+
+
+def _over(charges: Sequence[Charge], ask: Ask, name: str, allowed: float, delta: float, left: float,
+          standing: str) -> BudgetRefusal:
+    return BudgetRefusal(
+        asked=ask.name, epsilon=spent(ask.charged, delta), ceiling=name, allowed=allowed, delta=delta,
+        standing=standing, remaining=max(0.0, left),
+        charges=tuple((charge, spent(charge.events, delta)) for charge in charges))
