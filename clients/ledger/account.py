@@ -7,7 +7,6 @@ never go back. Whoever reads a ledger, its owner or an auditor, reads it through
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -25,7 +24,7 @@ from clients.ledger.entries import (
 )
 from clients.ledger.problems import unusable
 from federation.errors import Refusal
-from federation.privacy.accounting import Event
+from federation.privacy.accounting import Event, grouped
 
 
 class ChargeKind(StrEnum):
@@ -74,6 +73,7 @@ class Account:
         self.studies: dict[str, Study] = {}
         self.charges: list[Charge] = []
         self.last: datetime | None = None
+        self._spent: dict[int | str | None, tuple[Event, ...]] = {}
         self._open: dict[int, tuple[str, str]] = {}
 
     @property
@@ -110,14 +110,27 @@ class Account:
                 self._commit(seq, entry)
         self.last = entry.at
 
+    def spent(self, *, year: int | None = None, plan: str | None = None) -> tuple[Event, ...]:
+        """Everything charged so far, in a calendar year (UTC) or for a plan; each mechanism once, with its repetitions.
+
+        A plan belongs whole to the year in which it was held, a further attempt to its own.
+        """
+        return self._spent.get(plan if year is None else year, ())
+
+    def _charge(self, charge: Charge) -> None:
+        self.charges.append(charge)
+        # Kept grouped, so that no request costs more for there having been many.
+        for scope in (None, charge.at.year, charge.plan_sha256):
+            self._spent[scope] = grouped((*self._spent.get(scope, ()), *charge.events))
+
     def _hold(self, seq: int, entry: StudyHeld) -> None:
         if entry.plan_sha256 in self.studies:
             raise self._broken(seq, "holds a study that is held already")
         if len({planned.stage for planned in entry.stages}) != len(entry.stages):
             raise self._broken(seq, "holds a study that lists a stage twice")
         self.studies[entry.plan_sha256] = Study(entry)
-        self.charges.append(Charge(seq=seq, at=entry.at, study=entry.study, plan_sha256=entry.plan_sha256,
-                                   kind=ChargeKind.PLAN, events=tuple(planned.whole() for planned in entry.stages)))
+        self._charge(Charge(seq=seq, at=entry.at, study=entry.study, plan_sha256=entry.plan_sha256,
+                            kind=ChargeKind.PLAN, events=tuple(planned.whole() for planned in entry.stages)))
 
     def _reserve(self, seq: int, entry: Reserved) -> None:
         study = self.studies.get(entry.plan_sha256)
@@ -133,7 +146,7 @@ class Account:
         state.attempts, state.reservation, state.request_sha256 = entry.attempt, seq, entry.request_sha256
         self._open[seq] = entry.plan_sha256, entry.request_id
         if entry.attempt > 1:
-            self.charges.append(Charge(
+            self._charge(Charge(
                 seq=seq, at=entry.at, study=study.held.study, plan_sha256=entry.plan_sha256,
                 kind=ChargeKind.FURTHER_ATTEMPT, events=(entry.event.event(),)))
 
@@ -165,13 +178,3 @@ def read_entry(link: Link) -> Entry:
     except ValueError:
         raise unusable(f"entry {link.seq}", "is of no kind that this version knows",
                        "use the release that wrote this ledger, or bring the file back as it was") from None
-
-
-def events_of(charges: Iterable[Charge]) -> tuple[Event, ...]:
-    """Everything that `charges` paid for."""
-    return tuple(event for charge in charges for event in charge.events)
-
-
-def in_year(charges: Iterable[Charge], year: int) -> list[Charge]:
-    """The charges of a calendar year (UTC). A plan belongs whole to the year in which it was held."""
-    return [charge for charge in charges if charge.at.year == year]

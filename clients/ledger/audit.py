@@ -11,29 +11,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from clients.ledger.account import Account, Study, events_of, read_entry
+from clients.ledger.account import Account, Study, read_entry
 from clients.ledger.book import check_head
 from clients.ledger.ceilings import spent
-from clients.ledger.chain import BEGINNING, Head, Link, check_follows, check_signature
-from clients.ledger.entries import encode
+from clients.ledger.chain import BEGINNING, Head, Link, check_follows, checking_signatures
 from clients.ledger.problems import unusable
 from federation.canonical import canonical_json, sha256_hex
-from federation.errors import Refusal
 from federation.privacy.accounting import epsilon_of, epsilon_of_renyi, renyi_divergence
 
 _TOLERANCE = 1e-6
-
-
-class Replies(Protocol):
-    """Where the replies of commits lie."""
-
-    def reply(self, seq: int) -> bytes | None:
-        """The reply that entry `seq` committed."""
-
-    def reply_numbers(self) -> set[int]:
-        """Every entry that has a reply."""
+_AGAIN = "ask the partner for the export again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +34,7 @@ class Audit:
         epsilon: the composed privacy loss of everything, at the account's delta.
         renyi_epsilon: the same by the filter's order alone: valid however the studies were chosen.
         studies: (name, hash of the plan, epsilon with further attempts) at the account's delta.
+        replies_checked: 0 where the replies did not come along.
     """
 
     partner: str
@@ -62,44 +52,40 @@ class Audit:
     replies_checked: int
 
 
-def audit(links: Sequence[Link], head: Head, public_key: str, replies: Replies | None = None) -> Audit:
+def audit(links: Sequence[Link], head: Head, public_key: str,
+          replies: Iterable[tuple[int, bytes]] | None = None) -> Audit:
     """Check a whole chain and its head.
 
     Args:
         links: all of them, in order.
         head: with its signature checked.
         public_key: the partner's, from a source that is trusted.
-        replies: None where they did not come along.
+        replies: all of them by the number of the commit, in order; None where they did not come along.
 
     Raises:
         Refusal: `ledger_unusable`, naming what does not fit.
     """
     account, tip = Account(), BEGINNING
-    for link in links:
-        check_follows(link, tip)
-        check_signature(link, public_key)
-        entry = read_entry(link)
-        if encode(entry) != link.body:
-            raise _wrong(link.seq, "is not written canonically")
-        account.take(link.seq, entry)
-        tip = link
-    check_head(head, tip, lambda seq: links[seq - 1])
-    terms = account.terms
-    if terms.public_key != public_key:
-        raise _wrong(1, "names another key than the one that signed it")
-    commits = account.commits()
-    if replies is not None:
-        _check_replies({seq: commit.reply_sha256 for seq, commit in commits.items()}, replies)
-    everything = events_of(account.charges)
-    divergence = sum(renyi_divergence(event, terms.renyi_order) for event in everything)
-    return Audit(
-        partner=terms.partner, public_key=public_key, entries=tip.seq, commits=len(commits),
-        open_reservations=sum(len(study.requests) for study in account.studies.values()) - len(commits),
-        first=terms.at, last=account.last or terms.at, delta=terms.delta, epsilon=spent(everything, terms.delta),
-        renyi_order=terms.renyi_order,
-        renyi_epsilon=epsilon_of_renyi(divergence, order=terms.renyi_order, delta=terms.delta) if everything else 0.0,
-        studies=tuple(_study(account, plan, study) for plan, study in account.studies.items()),
-        replies_checked=0 if replies is None else len(commits))
+    with checking_signatures(links, public_key):
+        for link in links:
+            check_follows(link, tip)
+            account.take(link.seq, read_entry(link))
+            tip = link
+        check_head(head, tip, lambda seq: links[seq - 1])
+        terms, commits = account.terms, account.commits()
+        if terms.public_key != public_key:
+            raise unusable("entry 1", "names another key than the one that signed it", "do not trust this ledger")
+        if replies is not None:
+            _check_replies({seq: commit.reply_sha256 for seq, commit in commits.items()}, replies)
+        studies = tuple(_study(account, plan, study) for plan, study in account.studies.items())
+        divergence = sum(renyi_divergence(event, terms.renyi_order) for event in account.spent())
+        return Audit(
+            partner=terms.partner, public_key=public_key, entries=tip.seq, commits=len(commits),
+            open_reservations=sum(len(study.requests) for study in account.studies.values()) - len(commits),
+            first=terms.at, last=account.last or terms.at, delta=terms.delta,
+            epsilon=spent(account.spent(), terms.delta), renyi_order=terms.renyi_order,
+            renyi_epsilon=epsilon_of_renyi(divergence, order=terms.renyi_order, delta=terms.delta) if studies else 0.0,
+            studies=studies, replies_checked=0 if replies is None else len(commits))
 
 
 def _study(account: Account, plan: str, study: Study) -> tuple[str, str, float]:
@@ -108,28 +94,22 @@ def _study(account: Account, plan: str, study: Study) -> tuple[str, str, float]:
     if price > held.epsilon + _TOLERANCE:
         raise unusable(f"study {held.study}", f"was held at ε = {held.epsilon:.4f} and costs {price:.4f}",
                        "do not trust this ledger's figures; those computed here are right")
-    charges = [charge for charge in account.charges if charge.plan_sha256 == plan]
-    return held.study, plan, spent(events_of(charges), account.terms.delta)
+    return held.study, plan, spent(account.spent(plan=plan), account.terms.delta)
 
 
-def _check_replies(expected: dict[int, str], replies: Replies) -> None:
-    if expected.keys() != replies.reply_numbers():
-        raise unusable("replies", "are not those that were committed", "bring the ledger file back as it was")
-    for seq, sha256 in expected.items():
-        reply = replies.reply(seq)
-        if reply is None or sha256_hex(reply) != sha256:
-            raise _wrong(seq, "has a reply that was changed")
-
-
-def _wrong(seq: int, problem: str) -> Refusal:
-    return unusable(f"entry {seq}", problem, "bring the ledger file back as it was, and find out who changed it")
+def _check_replies(expected: dict[int, str], replies: Iterable[tuple[int, bytes]]) -> None:
+    remedy = "bring the ledger file back as it was, and find out who changed it"
+    for seq, reply in replies:
+        if expected.pop(seq, None) != sha256_hex(reply):
+            raise unusable(f"entry {seq}", "has a reply that it did not commit", remedy)
+    if expected:
+        raise unusable(f"entry {min(expected)}", "has lost its reply", remedy)
 
 
 def export_lines(links: Iterable[Link], head: Head) -> Iterator[bytes]:
     """The lines of an export: an entry each, and the head."""
     for link in links:
-        yield canonical_json({"seq": link.seq, "body": json.loads(link.body), "prev_hash": link.prev_hash,
-                              "hash": link.hash, "signature": link.signature}) + b"\n"
+        yield canonical_json({**link._asdict(), "body": json.loads(link.body)}) + b"\n"
     yield canonical_json({"head": head.model_dump()}) + b"\n"
 
 
@@ -141,26 +121,27 @@ def verify_export(path: Path, public_key: str) -> Audit:
     """
     lines = path.read_bytes().splitlines(keepends=True)
     if not lines:
-        raise unusable(str(path), "is empty", "ask the partner for the export again")
+        raise unusable(str(path), "is empty", _AGAIN)
     links = [_link(number, line) for number, line in enumerate(lines[:-1], start=1)]
     last = _object(len(lines), lines[-1], {"head"})
     return audit(links, Head.read(canonical_json(last["head"]), public_key), public_key)
 
 
 def _link(number: int, line: bytes) -> Link:
-    found = _object(number, line, {"seq", "body", "prev_hash", "hash", "signature"})
+    found = _object(number, line, set(Link._fields))
     texts = (found["prev_hash"], found["hash"], found["signature"])
     if type(found["seq"]) is not int or not all(isinstance(text, str) for text in texts):
-        raise unusable(f"line {number}", "is not an entry", "ask the partner for the export again")
+        raise unusable(f"line {number}", "is not an entry", _AGAIN)
     return Link(found["seq"], canonical_json(found["body"]), *texts)
 
 
 def _object(number: int, line: bytes, keys: set[str]) -> dict[str, Any]:
     try:
         found = json.loads(line)
+        # Written in the one way it can be: no name twice, nothing that two readers could read differently.
         sound = isinstance(found, dict) and found.keys() == keys and canonical_json(found) + b"\n" == line
     except (ValueError, RecursionError):
         sound = False
     if not sound:
-        raise unusable(f"line {number}", "is not what an export holds there", "ask the partner for the export again")
+        raise unusable(f"line {number}", "is not what an export holds there", _AGAIN)
     return dict(found)

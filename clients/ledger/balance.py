@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from clients.ledger.account import Account, Charge, ChargeKind, events_of, in_year
+from clients.ledger.account import Account, ChargeKind
 from clients.ledger.ceilings import Ceilings, spent
-from federation.privacy.accounting import RenyiFilter
+from federation.privacy.accounting import Event, RenyiFilter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,9 +79,9 @@ def balance_of(account: Account, ceilings: Ceilings, now: datetime) -> Balance:
         at=now, partner=terms.partner, delta=terms.delta, renyi_order=terms.renyi_order,
         year_renyi_order=terms.year_renyi_order,
         studies=tuple(_study(account, plan, ceilings.study) for plan in account.studies),
-        years=tuple(_period(str(year), in_year(account.charges, year), RenyiFilter(
+        years=tuple(_period(str(year), account.spent(year=year), RenyiFilter(
             order=terms.year_renyi_order, epsilon=ceilings.year, delta=terms.delta)) for year in years),
-        total=_period("total", account.charges, RenyiFilter(
+        total=_period("total", account.spent(), RenyiFilter(
             order=terms.renyi_order, epsilon=ceilings.total, delta=terms.delta)),
         charges=tuple(ChargeLine(seq=charge.seq, at=charge.at, study=charge.study, plan_sha256=charge.plan_sha256,
                                  kind=charge.kind, epsilon=spent(charge.events, terms.delta))
@@ -91,18 +90,16 @@ def balance_of(account: Account, ceilings: Ceilings, now: datetime) -> Balance:
 
 def _study(account: Account, plan: str, allowed: float) -> StudyBalance:
     study = account.studies[plan]
-    charges = [charge for charge in account.charges if charge.plan_sha256 == plan]
-    epsilon = spent(events_of(charges), account.terms.delta)
+    epsilon = spent(account.spent(plan=plan), account.terms.delta)
     answered = sum(state.committed is not None for state in study.requests.values())
     return StudyBalance(
         study=study.held.study, plan_sha256=plan, held_at=study.held.at, epsilon=epsilon, allowed=allowed,
         remaining=max(0.0, allowed - epsilon), requests_answered=answered,
         requests_open=len(study.requests) - answered,
-        further_attempts=sum(charge.kind == ChargeKind.FURTHER_ATTEMPT for charge in charges))
+        further_attempts=sum(max(0, state.attempts - 1) for state in study.requests.values()))
 
 
-def _period(name: str, charges: Sequence[Charge], cap: RenyiFilter) -> PeriodBalance:
-    events = events_of(charges)
+def _period(name: str, events: tuple[Event, ...], cap: RenyiFilter) -> PeriodBalance:
     epsilon, share = spent(events, cap.delta), cap.share(events)
     return PeriodBalance(period=name, epsilon=epsilon, allowed=cap.epsilon, filter_share=share,
                          remaining=max(0.0, min(cap.epsilon - epsilon, cap.epsilon * (1 - share))))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from clients.ledger.account import Account, Charge, events_of, in_year
+from clients.ledger.account import Account, Charge
 from clients.ledger.problems import refusal
 from federation.errors import Refusal, RefusalCode
 from federation.privacy.accounting import Event, RenyiFilter, epsilon_of, exceeds
@@ -103,43 +103,51 @@ def check(account: Account, ceilings: Ceilings, ask: Ask) -> None:
         Refusal: `not_configured`, if the ceilings are at another delta than the account.
         BudgetRefusal: if a ceiling would be crossed.
     """
-    terms = account.terms
+    terms, year, plan = account.terms, ask.at.year, ask.plan_sha256
     if ceilings.delta != terms.delta:
         raise refusal(RefusalCode.NOT_CONFIGURED, "delta", f"is {ceilings.delta:g} in your rules, and this account was "
                       f"opened with {terms.delta:g}", "set it back: an account keeps its delta for ever",
                       bound=f"{terms.delta:g}")
-    study = [charge for charge in account.charges if charge.plan_sha256 == ask.plan_sha256]
-    year = in_year(account.charges, ask.at.year)
     for event in ask.rounds:
-        _check_composed([], (event,), ask, "round", ceilings.round, ceilings.delta)
-    _check_composed(study, ask.charged, ask, "study", ceilings.study, ceilings.delta)
-    for name, charges, allowed, order in (("year", year, ceilings.year, terms.year_renyi_order),
-                                          ("total", account.charges, ceilings.total, terms.renyi_order)):
-        _check_composed(charges, ask.charged, ask, name, allowed, ceilings.delta)
-        _check_filter(charges, ask, name, RenyiFilter(order=order, epsilon=allowed, delta=ceilings.delta))
+        _Ceiling("round", ceilings.round, (), ()).check((event,), ask, terms.delta)
+    for ceiling, order in (
+        (_Ceiling("study", ceilings.study, account.spent(plan=plan),
+                  tuple(charge for charge in account.charges if charge.plan_sha256 == plan)), None),
+        (_Ceiling("year", ceilings.year, account.spent(year=year),
+                  tuple(charge for charge in account.charges if charge.at.year == year)), terms.year_renyi_order),
+        (_Ceiling("total", ceilings.total, account.spent(), tuple(account.charges)), terms.renyi_order),
+    ):
+        ceiling.check(ask.charged, ask, terms.delta)
+        if order is not None:
+            ceiling.check_filter(ask.charged, ask, RenyiFilter(order=order, epsilon=ceiling.allowed, delta=terms.delta))
 
 
-def _check_composed(charges: Sequence[Charge], more: tuple[Event, ...], ask: Ask, name: str, allowed: float,
-                    delta: float) -> None:
-    after = (*events_of(charges), *more)
-    if after and exceeds(after, epsilon=allowed, delta=delta):
-        raise _over(charges, ask, name, allowed, delta, allowed - spent(events_of(charges), delta),
-                    f"the {name} would stand at ε = {shown_epsilon(spent(after, delta))}")
+@dataclass(frozen=True)
+class _Ceiling:
+    """One ceiling and what stands under it already."""
 
+    name: str
+    allowed: float
+    before: tuple[Event, ...]
+    charges: tuple[Charge, ...]
 
-def _check_filter(charges: Sequence[Charge], ask: Ask, name: str, cap: RenyiFilter) -> None:
-    before = events_of(charges)
-    after = (*before, *ask.charged)
-    if not cap.admits(after):
-        left = min(cap.epsilon - spent(before, cap.delta), cap.epsilon * (1 - cap.share(before)))
-        raise _over(charges, ask, name, cap.epsilon, cap.delta, left,
-                    f"the {name} would use {100 * cap.share(after):.1f} % of what its adaptive filter (Rényi order "
-                    f"{cap.order}) allows, {100 * cap.share(before):.1f} % being used already")
+    def check(self, more: tuple[Event, ...], ask: Ask, delta: float) -> None:
+        after = (*self.before, *more)
+        if after and exceeds(after, epsilon=self.allowed, delta=delta):
+            raise self._refusal(ask, delta, self.allowed - spent(self.before, delta),
+                                f"the {self.name} would stand at ε = {shown_epsilon(spent(after, delta))}")
 
+    def check_filter(self, more: tuple[Event, ...], ask: Ask, cap: RenyiFilter) -> None:
+        after = (*self.before, *more)
+        if not cap.admits(after):
+            used = cap.share(self.before)
+            left = min(self.allowed - spent(self.before, cap.delta), self.allowed * (1 - used))
+            raise self._refusal(ask, cap.delta, left, (
+                f"the {self.name} would use {100 * cap.share(after):.1f} % of what its adaptive filter (Rényi order "
+                f"{cap.order}) allows, {100 * used:.1f} % being used already"))
 
-def _over(charges: Sequence[Charge], ask: Ask, name: str, allowed: float, delta: float, left: float,
-          standing: str) -> BudgetRefusal:
-    return BudgetRefusal(
-        asked=ask.name, epsilon=spent(ask.charged, delta), ceiling=name, allowed=allowed, delta=delta,
-        standing=standing, remaining=max(0.0, left),
-        charges=tuple((charge, spent(charge.events, delta)) for charge in charges))
+    def _refusal(self, ask: Ask, delta: float, left: float, standing: str) -> BudgetRefusal:
+        return BudgetRefusal(
+            asked=ask.name, epsilon=spent(ask.charged, delta), ceiling=self.name, allowed=self.allowed, delta=delta,
+            standing=standing, remaining=max(0.0, left),
+            charges=tuple((charge, spent(charge.events, delta)) for charge in self.charges))

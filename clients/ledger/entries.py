@@ -6,7 +6,7 @@ body with a field too many, a number that is not finite or a kind that is not li
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
@@ -18,12 +18,13 @@ from federation.privacy.accounting import LARGEST_ORDER, DiscreteGaussianTable, 
 from federation.privacy.units import Adjacency, PrivacyUnit
 
 LEDGER_VERSION: Literal[1] = 1
+_ZERO = timedelta(0)
 
 
 def _is_utc(value: datetime) -> datetime:
-    if value.utcoffset() != timedelta(0):
+    if value.utcoffset() != _ZERO:
         raise ValueError("time is not UTC")
-    return value.astimezone(UTC)
+    return value
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_is_utc)]
@@ -176,4 +177,4 @@ def decode(body: bytes) -> Entry:
 
 def request_id(plan_sha256: str, stage: Stage, round_number: int) -> str:
     """The name of a request: the same whenever and however often it is sent."""
-    return sha256_hex(canonical_json([plan_sha256, stage.value, round_number]))
+    return sha256_hex(f"{plan_sha256}/{stage}/{round_number}".encode())

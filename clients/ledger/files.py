@@ -137,10 +137,11 @@ class LedgerFiles:
             found = self._connect().exec_driver_sql("SELECT body FROM replies WHERE seq = ?", (seq,)).scalar()
         return found if isinstance(found, bytes) else None
 
-    def reply_numbers(self) -> set[int]:
-        """Numbers of all entries that have a reply."""
+    def replies(self) -> Iterator[tuple[int, bytes]]:
+        """All replies with the numbers of their entries, in order."""
         with _trouble(self.database):
-            return set(self._connect().exec_driver_sql("SELECT seq FROM replies").scalars())
+            for seq, body in self._connect().exec_driver_sql("SELECT seq, body FROM replies ORDER BY seq"):
+                yield seq, body if isinstance(body, bytes) else b""
 
     def append(self, links: Sequence[Link], replies: dict[int, bytes], before_commit: Callable[[], None]) -> None:
         """Write links and replies in one transaction; all of them are on disk when this returns, or none."""

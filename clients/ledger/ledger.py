@@ -131,7 +131,7 @@ class Ledger:
         head, files = self._book.refresh(), self._book.files
         if (opinion := files.integrity()) != "ok":
             raise unusable(str(files.database), f"is damaged ({opinion})", "bring the file back as it was")
-        return audit(list(files.links()), head, self._book.account.terms.public_key, replies=files)
+        return audit(list(files.links()), head, self._book.account.terms.public_key, replies=files.replies())
 
     def export(self, path: Path) -> None:
         """Write all entries and the head to `path` as JSON Lines, for `verify_export`. No reply goes with them.
@@ -191,7 +191,7 @@ def restore_head(home: Path, *, key: SigningKey, head_path: Path | None = None) 
                 raise unusable(str(files.head), "is there", "nothing is to be restored")
             links = list(files.links()) if files.has_entries() else []
             head = Head.of(links[-1] if links else BEGINNING, key)
-            found = audit(links, head, key.public, replies=files)
+            found = audit(links, head, key.public, replies=files.replies())
             files.write_head(head)
             return found
     finally:
