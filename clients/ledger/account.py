@@ -126,8 +126,6 @@ class Account:
     def _hold(self, seq: int, entry: StudyHeld) -> None:
         if entry.plan_sha256 in self.studies:
             raise self._broken(seq, "holds a study that is held already")
-        if len({planned.stage for planned in entry.stages}) != len(entry.stages):
-            raise self._broken(seq, "holds a study that lists a stage twice")
         self.studies[entry.plan_sha256] = Study(entry)
         self._charge(Charge(seq=seq, at=entry.at, study=entry.study, plan_sha256=entry.plan_sha256,
                             kind=ChargeKind.PLAN, events=tuple(planned.whole() for planned in entry.stages)))

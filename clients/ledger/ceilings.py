@@ -143,8 +143,10 @@ class _Ceiling:
             used = cap.share(self.before)
             left = min(self.allowed - spent(self.before, cap.delta), self.allowed * (1 - used))
             raise self._refusal(ask, cap.delta, left, (
-                f"the {self.name} would use {100 * cap.share(after):.1f} % of what its adaptive filter (Rényi order "
-                f"{cap.order}) allows, {100 * used:.1f} % being used already"))
+                f"the {self.name} would use {100 * cap.share(after):.1f} % of what its adaptive filter allows, "
+                f"{100 * used:.1f} % being used already") if cap.budget > 0 else (
+                f"the adaptive filter of the {self.name}, whose order ({cap.order}) was fixed when this account was "
+                "opened, has nothing to give under so low a ceiling"))
 
     def _refusal(self, ask: Ask, delta: float, left: float, standing: str) -> BudgetRefusal:
         return BudgetRefusal(

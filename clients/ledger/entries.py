@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from federation.canonical import canonical_json, sha256_hex
 from federation.plan import Hex32, Slug
@@ -131,6 +131,13 @@ class StudyHeld(_Frozen):
     """The plan's own; the account composes at the one it was opened with."""
     epsilon: Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
     """Price of the whole plan at `delta`."""
+
+    @field_validator("stages")
+    @classmethod
+    def _distinct(cls, value: tuple[PlannedStage, ...]) -> tuple[PlannedStage, ...]:
+        if len({planned.stage for planned in value}) != len(value):
+            raise ValueError("a stage is listed twice")
+        return value
 
 
 class Reserved(_Frozen):
