@@ -18,21 +18,32 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from clients.accounts import open_account
 from clients.admission import admitted, listed
 from clients.counting import noisy_table
 from clients.features import Prepared, prepare
+from clients.ledger import LedgerRequest, Stage
 from clients.node import NodeHome
 from clients.people import Population, training_people
 from clients.policy import Policy
 from clients.store import RecordStore
+from clients.threads import use_threads
 from clients.training import StepRule, train_round
-from federation.canonical import sha256_hex
 from federation.errors import InputError, Refusal, RefusalCode
-from federation.messages import OK, Reply, Request, check_arrays, read_request, reply_content
+from federation.messages import (
+    OK,
+    Reply,
+    Request,
+    check_arrays,
+    read_request,
+    reply_bytes,
+    reply_content,
+    reply_from_bytes,
+    request_sha256,
+)
 from federation.model import MultiTaskHead, initial_model, load_arrays, model_arrays
 from federation.plan import RosterEntry, SignedPlan, StudyPlan
 from federation.privacy.guarantee import check_claim
@@ -162,9 +173,19 @@ def _model(session: Session) -> MultiTaskHead:
 
 def _noise(session: Session, *context: str) -> RandomStream | None:
     """A rehearsal's stream, different for each stage and each model asked about; None means the operating system."""
-    arrays = session.request.arrays or {}
-    asked = sha256_hex(b"".join(arrays[name].tobytes() for name in sorted(arrays)))
-    return session.home.noise_stream(session.plan.sha256, asked, *context)
+    return session.home.noise_stream(session.plan.sha256, request_sha256(session.request), *context)
+
+
+def _paid(session: Session, stage: Stage, work: Callable[[], Reply]) -> Reply:
+    """Answer through the account: refused before data is touched, charged once, and answered the same when asked again.
+
+    What the account says in detail is for the partner; to the coordinator goes its code.
+    """
+    number = max(1, session.request.round_number)
+    request = LedgerRequest.of(session.plan, stage, number, request_sha256(session.request))
+    with open_account(session.home, session.policy.ceilings) as ledger:
+        kept = ledger.answer(request, ceilings=session.policy.ceilings, work=lambda: reply_bytes(work()))
+    return reply_from_bytes(kept, session.entry.name)
 
 
 def hello(session: Session) -> Reply:
@@ -178,22 +199,30 @@ def train(session: Session) -> Reply:
     if not 1 <= number <= plan.training.rounds:
         raise Refusal(RefusalCode.BAD_REQUEST, "no such round in the plan")
     model = _model(session)
-    people = _people(session)
-    torch.set_num_threads(session.home.settings.threads)
-    stream = _noise(session, "train", str(number)) or RandomStream.from_os()
-    train_round(model, people, StepRule.of(plan.training, session.entry.slots), stream=stream)
-    # Not finite here would be for reasons of noise and public constants alone: a person cannot cause it.
-    trained = check_arrays(model_arrays(model), model_arrays(model))
-    return Reply(code=OK, partner=session.entry.name, arrays=trained)
+
+    def work() -> Reply:
+        people = _people(session)
+        use_threads(session.home.settings.threads)
+        stream = _noise(session, "train", str(number)) or RandomStream.from_os()
+        train_round(model, people, StepRule.of(plan.training, session.entry.slots), stream=stream)
+        # Not finite here would be for reasons of noise and public constants alone: a person cannot cause it.
+        trained = check_arrays(model_arrays(model), model_arrays(model))
+        return Reply(code=OK, partner=session.entry.name, arrays=trained)
+
+    return _paid(session, Stage.TRAIN, work)
 
 
 def table(session: Session) -> Reply:
     """The noisy regional table under the given model."""
     model = _model(session)
-    torch.set_num_threads(session.home.settings.threads)
-    counts = noisy_table(session.home, session.plan, session.entry, _records(session), model,
-                         stream=_noise(session, "table"))
-    return Reply(code=OK, partner=session.entry.name, table=counts)
+
+    def work() -> Reply:
+        use_threads(session.home.settings.threads)
+        counts = noisy_table(session.home, session.plan, session.entry, _records(session), model,
+                             stream=_noise(session, "table"))
+        return Reply(code=OK, partner=session.entry.name, table=counts)
+
+    return _paid(session, Stage.TABLE, work)
 
 
 app = ClientApp()

@@ -10,48 +10,24 @@ import json
 import math
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from federation.errors import InputError, Refusal
 
 if TYPE_CHECKING:
+    from clients.ledger import Audit, Balance, Ledger
     from clients.node import NodeHome
-    from clients.policy import Ceilings
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 Home = Annotated[Path, typer.Option(help="The node's home folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
-
-class OpenLedger(Protocol):
-    """What these commands ask of a ledger: frozen dataclasses of figures, and an export."""
-
-    def balance(self, ceilings: Ceilings, now: datetime | None = None) -> Any: ...
-
-    def verify_full(self) -> Any: ...
-
-    def export(self, path: Path) -> None: ...
-
-
-def open_ledger(home: NodeHome) -> AbstractContextManager[OpenLedger]:
-    """The account of a home, which must have been opened by a study before.
-
-    Raises:
-        InputError: if there is none.
-    """
-    raise InputError(str(home.path), "has no account yet", remedy="it opens when the first approved study begins")
-
-
-def verify_export(path: Path, public_key: str) -> Any:
-    """Check an exported ledger by the file and the partner's public key alone."""
-    raise InputError(str(path), f"cannot be checked here against {public_key[:16]}…", remedy="use a later release")
 
 
 @app.callback()
@@ -68,7 +44,7 @@ def show(home: Home, as_json: AsJson = False) -> None:
     with _told():
         node = _node(home)
         ceilings = node.policy().ceilings
-        with open_ledger(node) as account:
+        with _account(node) as account:
             balance = account.balance(ceilings, datetime.now(UTC))
         typer.echo(_as_json(balance) if as_json else balance_text(balance))
 
@@ -86,9 +62,11 @@ def verify(
     """
     with _told():
         if export is not None and public_key is not None and home is None:
+            from clients.ledger import verify_export
+
             found = verify_export(export, public_key)
         elif home is not None and export is None and public_key is None:
-            with open_ledger(_node(home)) as account:
+            with _account(_node(home)) as account:
                 found = account.verify_full()
         else:
             raise InputError("verify", "needs one thing to check", bound="--home, or --export with --public-key",
@@ -105,7 +83,7 @@ def export(file: Annotated[Path, typer.Argument(help="The file to write; it must
     with _told():
         node = _node(home)
         try:
-            with open_ledger(node) as account:
+            with _account(node) as account:
                 account.export(file)
         except OSError as error:
             raise InputError(str(file), f"cannot be written ({error.strerror})", remedy="name another file") from None
@@ -113,7 +91,7 @@ def export(file: Annotated[Path, typer.Argument(help="The file to write; it must
                    f"{node.signing_key().public}")
 
 
-def balance_text(balance: Any) -> str:
+def balance_text(balance: Balance) -> str:
     """An account in words. What was spent is rounded up, what remains is rounded down."""
     from federation.privacy.units import up
 
@@ -130,7 +108,7 @@ def balance_text(balance: Any) -> str:
     return "\n".join(lines)
 
 
-def audit_text(found: Any) -> str:
+def audit_text(found: Audit) -> str:
     """What a full check found, in words."""
     from federation.privacy.units import up
 
@@ -156,6 +134,12 @@ def _node(home: Path) -> NodeHome:
     from clients.node import NodeHome
 
     return NodeHome.load(home)
+
+
+def _account(node: NodeHome) -> Ledger:
+    from clients.accounts import existing_account
+
+    return existing_account(node)
 
 
 @contextmanager

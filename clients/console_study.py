@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from federation.errors import InputError
+from federation.errors import InputError, Refusal
 
 if TYPE_CHECKING:
     from clients.node import NodeHome
-    from clients.policy import Ceilings
-    from clients.review import Outlook, Review
-    from federation.plan import SignedPlan, StudyPlan
+    from clients.review import Review
+    from federation.plan import SignedPlan
 
 PlanFile = Annotated[Path, typer.Argument(help="The plan, as the coordinator sent it.")]
 Home = Annotated[Path, typer.Option(help="The node's home folder.")]
@@ -76,12 +75,6 @@ def decline(plan: PlanFile, home: Home, as_json: AsJson = False) -> None:
     _decide(node, signed, Decision.DECLINED, as_json=as_json)
 
 
-def outlook(home: NodeHome, ceilings: Ceilings, plan: StudyPlan) -> Outlook | None:
-    """What the account would hold after `plan`; None while there is none."""
-    del home, ceilings, plan
-    return None
-
-
 def _read(plan: Path, home: Path) -> tuple[NodeHome, SignedPlan]:
     from clients.node import NodeHome
     from federation.plan import SignedPlan, read_plan_file
@@ -95,6 +88,7 @@ def _read(plan: Path, home: Path) -> tuple[NodeHome, SignedPlan]:
 
 def _open(plan: Path, home: Path) -> tuple[NodeHome, SignedPlan, Review]:
     # Imported here so that `--help` does not wait for pandas.
+    from clients.accounts import outlook
     from clients.review import review as look
 
     try:
@@ -102,6 +96,9 @@ def _open(plan: Path, home: Path) -> tuple[NodeHome, SignedPlan, Review]:
         return node, signed, look(node, signed, outlook_of=outlook)
     except InputError as error:
         _refuse(error)
+    except Refusal as refusal:
+        _say(refusal.detail)
+        raise typer.Exit(2) from None
 
 
 def _show(found: Review, plan: Path, home: Path, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ node.yaml        settings: who the partner is and whom it trusts      person.sec
 policy.yaml      the partner's rules: what a study may ask (0600)      approvals/      plans that were decided on (0700)
 identity.key     the partner's signing key (0600)                      records.sqlite  the record store
 quarantine/      rows that could not be taken in                       cache/          features (0700)
+ledger.sqlite    the privacy account, with ledger.head and ledger.lock (0600)
 ```
 
 Nothing in it comes from the coordinator, and nothing that the coordinator sends can change it.
@@ -38,6 +39,8 @@ class NodeSettings(BaseModel):
             repeat, and so protect nobody. Leave it out anywhere else; the operating system is used then.
         threads: CPU threads for training and encoding. A matter of speed alone.
         encoder_folder: where a `local-folder` encoder lies on this machine.
+        ledger_head: where the head of the privacy account is kept, if not in the home. On a disk that is not copied
+            back together with the home, it shows that an older account was.
         cache: where features are kept, if not in the home.
     """
 
@@ -53,6 +56,7 @@ class NodeSettings(BaseModel):
     threads: Annotated[int, Field(ge=1, le=64)] = 1
     reproducible_noise: Hex32 | None = None
     encoder_folder: Path | None = None
+    ledger_head: Path | None = None
     cache: Path | None = None
 
 

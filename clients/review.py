@@ -13,27 +13,13 @@ from typing import Any
 from clients.admission import listed
 from clients.approvals import Approval, ShownPrice, find_approval
 from clients.features import plan_encoder, usable_frame
+from clients.ledger import Outlook
 from clients.node import NodeHome
 from clients.policy import Ceilings, Finding
 from clients.selection import table_places, taking_part, target_matrix, training_rows
 from federation.errors import InputError, Refusal
 from federation.plan import SignedPlan, StudyPlan
 from federation.privacy.guarantee import Price, price
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outlook:
-    """What was spent on one person before a study and would be after it: epsilon at the ceilings' delta.
-
-    `problem` says why the account would refuse the study, or is empty.
-    """
-
-    year_before: float
-    year_after: float
-    total_before: float
-    total_after: float
-    problem: str = ""
-
 
 OutlookOf = Callable[[NodeHome, Ceilings, StudyPlan], Outlook | None]
 """Asks the ledger; None where no account was opened yet."""

@@ -42,6 +42,10 @@ class RefusalCode(StrEnum):
     NOT_ALLOWED = "not_allowed"
     NOT_APPROVED = "not_approved"
     BAD_REQUEST = "bad_request"
+    BUDGET_EXHAUSTED = "budget_exhausted"
+    ALREADY_ANSWERED = "already_answered"
+    LEDGER_UNUSABLE = "ledger_unusable"
+    BUSY = "busy"
     FAILED = "failed"
 
 

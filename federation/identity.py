@@ -7,6 +7,8 @@ made for a release (domain separation; RFC 8032 for Ed25519 itself).
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
@@ -84,11 +86,22 @@ class SigningKey:
         return self._key.sign(_framed(purpose, message)).hex()
 
 
+@lru_cache(maxsize=64)
+def _public_key(public: str) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
+
+
 def verify(public: str, purpose: str, message: bytes, signature: str) -> bool:
     """Whether `signature` was made over `message` for `purpose` by the key `public`. Malformed input is False."""
     try:
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
+        key = _public_key(public)
         key.verify(bytes.fromhex(signature), _framed(purpose, message))
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def first_unsigned(public: str, purpose: str, signed: Sequence[tuple[bytes, str]]) -> int | None:
+    """Index of the first (message, signature) that `public` did not sign for `purpose`; None if it signed all."""
+    return next((index for index, (message, signature) in enumerate(signed)
+                 if not verify(public, purpose, message, signature)), None)

@@ -12,13 +12,15 @@ field for a count, a metric or a text, so none can be sent by mistake.
 
 from __future__ import annotations
 
+import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from safetensors.numpy import load, save
 
 from federation.errors import Refusal, RefusalCode
 from federation.grid import MAX_WEIGHT
@@ -103,6 +105,29 @@ def read_reply(message: Message) -> Reply:
                      table=None if table is None else np.asarray(table["table"].numpy()))
     except (KeyError, TypeError, ValueError):
         return Reply(code=RefusalCode.FAILED)
+
+
+def request_sha256(request: Request) -> str:
+    """Hash of what makes a request different from another for the same plan, stage and round: the model it holds."""
+    digest = hashlib.sha256(request.plan_sha256.encode())
+    for name, value in sorted((request.arrays or {}).items()):
+        digest.update(f"{name} {value.dtype} {value.shape} ".encode() + value.tobytes())
+    return digest.hexdigest()
+
+
+def reply_bytes(reply: Reply) -> bytes:
+    """A reply that is `ok`, as it is kept for whoever asks again (safetensors)."""
+    held: dict[str, npt.NDArray[Any]] = {f"arrays/{name}": value for name, value in (reply.arrays or {}).items()}
+    if reply.table is not None:
+        held["table"] = reply.table
+    return save(held)
+
+
+def reply_from_bytes(data: bytes, partner: str) -> Reply:
+    """The reply that `reply_bytes` kept."""
+    held = load(data)
+    arrays = {name.removeprefix("arrays/"): value for name, value in held.items() if name.startswith("arrays/")}
+    return Reply(code=OK, partner=partner, arrays=arrays or None, table=held.get("table"))
 
 
 def _pack(arrays: Arrays) -> ArrayRecord:

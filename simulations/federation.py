@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from clients.features import Prepared, prepare
 from clients.node import NodeHome
 from clients.people import Population, training_people
+from clients.threads import use_threads
 from federation.plan import SignedPlan, StudyPlan
 from federation.privacy.guarantee import Price, price
 from federation.taxonomy import RegionRole, Task
@@ -90,7 +89,7 @@ def run_federation(settings: Settings, folder: Path, display: Display) -> Federa
         InputError: if the settings or the world cannot be used at all.
         server.rounds.StudyStopped: if too few partners answer a stage.
     """
-    torch.set_num_threads(settings.simulation.threads)
+    use_threads(settings.simulation.threads)
     world = settings.open_world()
     signed = plan_for(settings, world)
     plan = signed.plan

@@ -31,10 +31,10 @@ from simulations.homes import IngestJob, ingest, make_node, seeded_key
 from simulations.settings import Settings
 
 FOLDS = 5
-REPEATS = 2
+REPEATS = 4
 """Each with its own folds and its own noise: one draw moves a figure by about 0.002."""
 STEPS = 120
-GRID = tuple(itertools.product((15, 30, 60), (6.0, 9.0, 12.0), (0.2, 0.3)))
+GRID = tuple(itertools.product((15, 30), (9.0, 12.0, 14.0, 18.0), (0.2, 0.3, 0.4)))
 """rounds (of `STEPS / rounds` local steps), learning_rate, l2_clip_norm"""
 
 

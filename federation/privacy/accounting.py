@@ -1,24 +1,42 @@
-"""What mechanisms cost together: privacy loss distributions, composed and rounded up.
+"""What mechanisms cost together: privacy loss distributions, composed and rounded up; and a filter under adaptivity.
 
-Composition is by dp-accounting's PLD with the pessimistic estimate, an upper bound on epsilon at the given delta
-(Koskela et al. 2020, arXiv:1906.03049; Doroshenko et al. 2022, arXiv:2207.04380).
+A *plan fixed in advance* is composed by dp-accounting's PLD with the pessimistic estimate, an upper bound on epsilon at
+the given delta (Koskela et al. 2020, arXiv:1906.03049; Doroshenko et al. 2022, arXiv:2207.04380).
 
 >>> round(epsilon_of([SubsampledGaussian(noise_multiplier=1.0, sampling_probability=0.01, steps=1000)], delta=1e-6), 2)
 2.12
+
+*Studies chosen one after the other*, each perhaps because of what the last one showed, must not be stopped by that
+figure: "spend until the composed PLD crosses the budget" is not valid under adaptivity (arXiv:2602.06756). For them
+there is a `RenyiFilter` at one order that is fixed before anything is spent (Feldman and Zrnic 2021, arXiv:2008.11193;
+Whitehouse et al. 2023, "Fully-adaptive composition in differential privacy", ICML).
+
+>>> cap = RenyiFilter(order=best_order(epsilon=4.0, delta=1e-6), epsilon=4.0, delta=1e-6)
+>>> study = SubsampledGaussian(noise_multiplier=1.5, sampling_probability=0.05, steps=40)
+>>> cap.order, [cap.admits([study] * studies) for studies in (1, 9, 10)]
+(7, [True, True, False])
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 INTERVAL = 1e-4
-"""Grid of the privacy loss in a stated figure. Rounding on it is upward, so a coarser grid only overstates epsilon."""
+"""Grid of the privacy loss in a stated figure. Rounding on it is upward, so a figure on any grid is an upper bound."""
 SEARCH_INTERVAL = 1e-3
 """Grid while searching for noise: ten times faster, and at most 0.1 % more epsilon (so never too little noise)."""
+GRID_EPSILON = 1e-6
+GRID_DELTA_SHARE = 1e-6
+"""Kept aside in every figure for the difference between discrete noise on the training grid and the normal noise that
+is composed here. `guarantee.grid_cost` works it out; no plan is admitted that needs more than a thousandth of either."""
+LARGEST_ORDER = 4096
+LARGEST_COMPOSED = 200.0
+"""Beyond this epsilon nothing is protected and a distribution takes gigabytes: a Rényi bound is stated instead."""
+_QUICK_ORDERS = (2, 3, 4, 6, 8, 12, 16, 32, 64, 128)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +77,29 @@ class DiscreteGaussianTable:
 Event = SubsampledGaussian | DiscreteGaussianTable
 
 
-@lru_cache(maxsize=256)
+def grouped(events: Iterable[Event]) -> tuple[Event, ...]:
+    """The same work in as few events as there are different mechanisms, in a fixed order.
+
+    n equal subsampled Gaussians of s steps are one of n * s steps, and n equal tables one with n times the entries, so
+    the time to compose does not grow with the number of rounds.
+    """
+    steps: dict[tuple[float, float], int] = {}
+    entries: dict[float, int] = {}
+    for event in events:
+        match event:
+            case SubsampledGaussian():
+                key = event.noise_multiplier, event.sampling_probability
+                steps[key] = steps.get(key, 0) + event.steps
+            case DiscreteGaussianTable():
+                entries[event.scale] = entries.get(event.scale, 0) + event.entries
+    return (
+        *(SubsampledGaussian(noise_multiplier=noise, sampling_probability=probability, steps=count)
+          for (noise, probability), count in sorted(steps.items())),
+        *(DiscreteGaussianTable(scale=scale, entries=count) for scale, count in sorted(entries.items())))
+
+
+# Few: one distribution on the fine grid takes megabytes.
+@lru_cache(maxsize=16)
 def _loss(event: Event, interval: float) -> Any:
     from dp_accounting.pld import privacy_loss_distribution as pld
 
@@ -96,6 +136,15 @@ def epsilon_of(
         raise ValueError(f"delta is {delta}, expected a number inside (0, 1)")
     if people_copies < 1:
         raise ValueError(f"people_copies is {people_copies}, expected at least 1")
+    return GRID_EPSILON + _epsilon(grouped(events), delta * (1 - GRID_DELTA_SHARE), people_copies, interval)
+
+
+@lru_cache(maxsize=4096)
+def _epsilon(events: tuple[Event, ...], delta: float, people_copies: int, interval: float) -> float:
+    quick = min(people_copies * math.fsum(renyi_divergence(event, order) for event in events) + _overhead(order, delta)
+                for order in _QUICK_ORDERS)
+    if quick > LARGEST_COMPOSED:
+        return quick
     total = _loss(events[0], interval)
     for event in events[1:]:
         total = total.compose(_loss(event, interval))
@@ -104,7 +153,131 @@ def epsilon_of(
     epsilon = float(total.get_epsilon_for_delta(delta))
     if not math.isfinite(epsilon):
         raise ValueError(f"epsilon is {epsilon} at delta {delta}: the noise is too small for any bound")
-    return epsilon
+    return max(0.0, epsilon)
+
+
+def exceeds(events: Sequence[Event], *, epsilon: float, delta: float) -> bool:
+    """Whether `events` cost more than `epsilon` at `delta`; the fine grid is used only where it could matter."""
+    rough = epsilon_of(events, delta=delta, interval=SEARCH_INTERVAL)
+    return rough * 1.001 > epsilon and epsilon_of(events, delta=delta) > epsilon
+
+
+@lru_cache(maxsize=4096)
+def renyi_divergence(event: Event, order: int) -> float:
+    """Bound on the Rényi divergence of `event` at an integer `order`, in both directions.
+
+    Source: Mironov, Talwar and Zhang 2019, arXiv:1908.10530, section 3.3 (subsampled Gaussian, integer order; the other
+    direction is smaller, theorem 5); Canonne, Kamath and Steinke 2020, arXiv:2004.00010, theorem 4 (discrete Gaussian).
+
+    Raises:
+        ValueError: if the order is outside 2 … 4096, or the event is so extreme that there is no finite figure.
+    """
+    _check_order(order)
+    try:
+        divergence = _divergence(event, order)
+    except (ArithmeticError, ValueError):
+        divergence = math.inf
+    if not (math.isfinite(divergence) and divergence >= 0):
+        raise ValueError(f"no finite Rényi divergence at order {order} for {event}")
+    return divergence
+
+
+def _divergence(event: Event, order: int) -> float:
+    match event:
+        case DiscreteGaussianTable():
+            return event.entries * order / (2 * event.scale**2)
+        case SubsampledGaussian() if event.sampling_probability == 1:
+            return event.steps * order / (2 * event.noise_multiplier**2)
+        case SubsampledGaussian():
+            return event.steps * _subsampled(event.noise_multiplier, event.sampling_probability, order)
+
+
+def _subsampled(noise: float, probability: float, order: int) -> float:
+    # The moment of a step, E[((1-q) + q L)^order], is 1 and a sum over k >= 2 of binomial weights at q, each times
+    # exp((k^2-k) / 2 s^2) - 1. The weights' own sum of 1 is taken off term by term: nothing cancels, and a small price
+    # is not rounded away.
+    terms = []
+    for k in range(2, order + 1):
+        exponent = (k * k - k) / (2 * noise * noise)
+        excess = math.log(math.expm1(exponent)) if exponent < 30 else exponent
+        choose = math.lgamma(order + 1) - math.lgamma(k + 1) - math.lgamma(order - k + 1)
+        terms.append(choose + k * math.log(probability) + (order - k) * math.log1p(-probability) + excess)
+    largest = max(terms)
+    log_excess = largest + math.log(math.fsum(math.exp(term - largest) for term in terms))
+    # Above 30, log1p(exp(x)) is x and less than 1e-13.
+    return (math.log1p(math.exp(log_excess)) if log_excess < 30 else log_excess + 1e-13) / (order - 1)
+
+
+def _check_order(order: int) -> None:
+    if not 2 <= order <= LARGEST_ORDER:
+        raise ValueError(f"order is {order}, expected 2 to {LARGEST_ORDER}")
+
+
+def _overhead(order: int, delta: float) -> float:
+    """epsilon - divergence in the conversion of Canonne, Kamath and Steinke 2020, arXiv:2004.00010, proposition 12."""
+    if not 0 < delta < 1:
+        raise ValueError(f"delta is {delta}, expected a number inside (0, 1)")
+    return math.log1p(-1 / order) - math.log(delta * order) / (order - 1)
+
+
+def epsilon_of_renyi(divergence: float, *, order: int, delta: float) -> float:
+    """The epsilon at `delta` of whatever has a Rényi divergence of at most `divergence` at `order`."""
+    _check_order(order)
+    if not (math.isfinite(divergence) and divergence >= 0):
+        raise ValueError(f"divergence is {divergence}, expected a finite number, at least 0")
+    return GRID_EPSILON + max(0.0, divergence + _overhead(order, delta * (1 - GRID_DELTA_SHARE)))
+
+
+def best_order(*, epsilon: float, delta: float) -> int:
+    """The order at which a filter for (epsilon, delta) lets most full-batch Gaussian work pass.
+
+    Raises:
+        ValueError: if no order up to 4096 leaves anything to spend.
+    """
+    def room(order: int) -> float:
+        return RenyiFilter(order=order, epsilon=epsilon, delta=delta).budget / order
+
+    best = max(range(2, LARGEST_ORDER + 1), key=room)
+    if room(best) <= 0:
+        raise ValueError(f"epsilon {epsilon} at delta {delta} leaves nothing to spend at any order: allow more")
+    return best
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenyiFilter:
+    """A cap that holds however the events are chosen: their divergences at one fixed order may sum to `budget`.
+
+    Raises:
+        ValueError: if epsilon is not a finite number above 0, delta not inside (0, 1) or the order not in 2 … 4096.
+    """
+
+    order: int
+    epsilon: float
+    delta: float
+
+    def __post_init__(self) -> None:
+        _check_order(self.order)
+        if not (math.isfinite(self.epsilon) and self.epsilon > 0):
+            raise ValueError(f"epsilon is {self.epsilon}, expected a finite number above 0")
+        if not 0 < self.delta < 1:
+            raise ValueError(f"delta is {self.delta}, expected a number inside (0, 1)")
+
+    @property
+    def budget(self) -> float:
+        """The divergence that may be spent; 0 where this order cannot give so small an epsilon."""
+        return max(0.0, self.epsilon - GRID_EPSILON - _overhead(self.order, self.delta * (1 - GRID_DELTA_SHARE)))
+
+    def spent(self, events: Iterable[Event]) -> float:
+        """Divergence of `events` at the order of this filter."""
+        return math.fsum(renyi_divergence(event, self.order) for event in grouped(events))
+
+    def admits(self, events: Iterable[Event]) -> bool:
+        """Whether `events` together stay within the budget."""
+        return self.spent(events) <= self.budget
+
+    def share(self, events: Iterable[Event]) -> float:
+        """Part of the budget that `events` use; 1 where there is no budget to use."""
+        return self.spent(events) / self.budget if self.budget > 0 else 1.0
 
 
 def _smallest(cost: Callable[[float], float], epsilon: float) -> float:

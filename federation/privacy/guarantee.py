@@ -9,13 +9,14 @@ other. Everything that leaves the partner in a study (every model update of ever
 summed exactly (`federation.privacy.clipping`, `federation.exact`). The step adds an independent discrete Gaussian of
 scale `noise_multiplier * 2^SUM_BITS` to each entry and divides by the public `sampling_probability * slots`. Slots
 enter by independent coins; should a partner hold more people than its public band, each has a slot and a coin of their
-own all the same, and nobody is displaced. Were the noise a rounded normal variable, this would be the subsampled Gaussian
-mechanism, rounded afterwards (Abadi et al. 2016, arXiv:1607.00133; Mironov et al. 2019, arXiv:1908.10530), composed
-over all steps. A discrete Gaussian of so large a scale is as good as a rounded one, up to what `grid_cost` adds to
-epsilon and delta. The table moves by at most one in each of `1 + tasks` entries (`federation.statistics`) and carries
-discrete Gaussian noise (Canonne, Kamath and Steinke 2020, arXiv:2004.00010). The whole is composed in one privacy loss
-distribution, rounded up. Number of steps, divisor and noise are constants of the signed plan, so they tell nothing
-about the data. Averaging, weight decay and everything the coordinator does afterwards is post-processing.
+own all the same, and nobody is displaced. Were the noise a rounded normal variable, this would be the subsampled
+Gaussian mechanism, rounded afterwards (Abadi et al. 2016, arXiv:1607.00133; Mironov et al. 2019, arXiv:1908.10530),
+composed over all steps. A discrete Gaussian of so large a scale is as good as a rounded one, up to what `grid_cost`
+adds to epsilon and delta, which every figure has kept aside. The table moves by at most one in each of `1 + tasks`
+entries (`federation.statistics`) and carries discrete Gaussian noise (Canonne, Kamath and Steinke 2020,
+arXiv:2004.00010). The whole is composed in one privacy loss distribution, rounded up. Number of steps, divisor and
+noise are constants of the signed plan, so they tell nothing about the data. Averaging, weight decay and everything the
+coordinator does afterwards is post-processing.
 
 **Argued, not proved.** That NumPy's tanh gives a number the same result wherever it stands in an array (tested); that
 ChaCha20's key stream is as good as random; that no timing or other side channel is read. For a model that is no
@@ -29,6 +30,7 @@ answer, which grows with its records; a rehearsal, whose noise can be repeated.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -36,7 +38,14 @@ from typing import Final
 from federation.errors import InputError
 from federation.grid import SUM_BITS
 from federation.plan import StudyPlan
-from federation.privacy.accounting import DiscreteGaussianTable, Event, SubsampledGaussian, epsilon_of
+from federation.privacy.accounting import (
+    GRID_DELTA_SHARE,
+    GRID_EPSILON,
+    DiscreteGaussianTable,
+    Event,
+    SubsampledGaussian,
+    epsilon_of,
+)
 from federation.privacy.noise import TAIL
 from federation.privacy.units import Adjacency, PrivacyUnit
 
@@ -64,32 +73,6 @@ def training_event(plan: StudyPlan) -> SubsampledGaussian:
     spec = plan.training
     return SubsampledGaussian(noise_multiplier=spec.noise_multiplier, steps=spec.steps,
                               sampling_probability=spec.sampling_probability)
-
-
-@dataclass(frozen=True, kw_only=True)
-class GridCost:
-    """What using a discrete Gaussian on a grid costs above the rounded normal noise that is accounted for."""
-
-    epsilon: float
-    tail: float
-    """Probability that some value lies in the tail."""
-
-
-def grid_cost(*, noise_multiplier: float, entries: int) -> GridCost:
-    """The price of the grid for `entries` noise values in all.
-
-    Let s be the scale, phi the normal density of deviation s, r(k) its integral over [k - 1/2, k + 1/2] (the rounded
-    normal variable) and d(k) the discrete Gaussian. The integral is phi(k) times a mean of exp(-(2ku + u^2) / 2s^2)
-    over u in [-1/2, 1/2]; the mean of exp(-ku / s^2) is sinh(a)/a with a = k / 2s^2, between 1 and exp(k^2 / 24 s^4); so
-
-        -1 / 8s^2  <=  log r(k) / phi(k)  <=  k^2 / 24 s^4,
-
-    and d(k) = phi(k) up to a normaliser within 3 exp(-19 s^2) of 1 (Poisson summation). For |k| <= 13 s the two
-    differ by at most 7.1 / s^2 in log probability. Larger |k| have probability `TAIL` at most. Changing the noise of
-    both neighbouring data sets costs the difference twice in epsilon, and in delta the tail of each value under both.
-    """
-    scale = noise_multiplier * 2.0**SUM_BITS
-    return GridCost(epsilon=2 * entries * 7.1 / scale**2, tail=entries * TAIL)
 
 
 def round_event(plan: StudyPlan) -> SubsampledGaussian:
@@ -130,11 +113,51 @@ def price(plan: StudyPlan, *, partners: tuple[int, ...] = (2, 3, 5), delta: floa
         at_partners=tuple((k, _epsilon(both, at, k)) for k in partners))
 
 
+@dataclass(frozen=True, kw_only=True)
+class GridCost:
+    """What discrete noise on a grid costs above the rounded normal noise that is accounted for."""
+
+    epsilon: float
+    tail: float
+    """Probability that some value lies in the tail."""
+
+
+def grid_cost(*, noise_multiplier: float, values: int) -> GridCost:
+    """The price of the grid for so many noise values in all.
+
+    Let s be the scale, phi the normal density of deviation s, r(k) its integral over [k - 1/2, k + 1/2] (the rounded
+    normal variable) and d(k) the discrete Gaussian. The integral is phi(k) times a mean of exp(-(2ku + u^2) / 2s^2)
+    over u in [-1/2, 1/2]. The mean of exp(-ku / s^2) is sinh(a) / a with a = k / 2s^2, between 1 and exp(k^2 / 24 s^4),
+    so
+
+        -1 / 8s^2  <=  log r(k) / phi(k)  <=  k^2 / 24 s^4,
+
+    and d(k) = phi(k) up to a normaliser within 3 exp(-19 s^2) of 1 (Poisson summation). For |k| <= 13 s the two
+    differ by at most 7.1 / s^2 in log probability; larger |k| have probability `TAIL` at most. Changing the noise of
+    both neighbouring data sets costs the difference twice in epsilon, and in delta the tail of each value under both,
+    one of them times exp(epsilon).
+    """
+    scale = noise_multiplier * 2.0**SUM_BITS
+    return GridCost(epsilon=2 * values * 7.1 / scale**2, tail=values * TAIL)
+
+
+def _check_grid(plan: StudyPlan, total: float) -> None:
+    """Refuse a plan whose grid would not fit into what every figure keeps aside for a thousand plans."""
+    inputs, hidden, tasks = plan.encoder.dimension + 1, plan.model.hidden_units, len(plan.tasks)
+    weights = inputs * tasks if hidden is None else (inputs + tasks) * hidden
+    cost = grid_cost(noise_multiplier=plan.training.noise_multiplier, values=weights * plan.training.steps)
+    delta = cost.tail * (1 + math.exp(min(total, 700.0)))
+    if cost.epsilon > GRID_EPSILON / 1000 or delta > GRID_DELTA_SHARE / 1000 * plan.privacy.delta:
+        raise InputError("plan.training", f"asks for {weights} weights in {plan.training.steps} steps at a noise "
+                         f"multiplier of {plan.training.noise_multiplier:g}, a total of epsilon {total:.1f}: the exact "
+                         "noise cannot vouch for that", remedy="ask for more noise, or for fewer steps or weights")
+
+
 def check_claim(plan: StudyPlan) -> Price:
     """Recompute what a plan claims to cost; a claim below the truth is refused.
 
     Raises:
-        InputError: naming the figure that is claimed too low.
+        InputError: naming the figure that is claimed too low, or if the plan asks for more than exact noise can give.
     """
     true = price(plan, partners=())
     claimed = plan.privacy
@@ -144,4 +167,5 @@ def check_claim(plan: StudyPlan) -> Price:
         if found > said + _TOLERANCE:
             raise InputError(f"plan.privacy.{name}", f"says {said:.4f} and the mechanisms cost {found:.4f}",
                              bound=f"at least {found:.4f}", remedy="ask the coordinator for a plan with the true price")
+    _check_grid(plan, true.total)
     return true

@@ -5,9 +5,11 @@ from __future__ import annotations
 import typer
 
 from simulations.bench.dpsgd import dpsgd
+from simulations.bench.ledger import ledger
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.command()(dpsgd)
+app.command()(ledger)
 
 
 @app.callback()

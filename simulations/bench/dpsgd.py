@@ -24,6 +24,7 @@ from rich.table import Table
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from clients.people import People, Population
+from clients.threads import use_threads
 from clients.training import StepRule, train_round
 from federation.grid import INPUT_BITS
 from federation.model import MultiTaskHead
@@ -158,7 +159,7 @@ def dpsgd(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Our person-level step against a plain one and against stock Opacus."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     results = [measure(setting, turns) for setting in SETTINGS]
     if as_json:
         typer.echo(json.dumps([asdict(result) | {"ratio": result.ratio} for result in results], indent=1))

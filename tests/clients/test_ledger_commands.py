@@ -112,7 +112,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> StandIn:
         assert home.settings.name == "partner-0"
         return nullcontext(stand_in)
 
-    monkeypatch.setattr(console_ledger, "open_ledger", opened)
+    monkeypatch.setattr(console_ledger, "_account", opened)
     return stand_in
 
 
@@ -171,7 +171,7 @@ def test_an_export_is_checked_without_a_home(tmp_path: Path, monkeypatch: pytest
         seen.append((path, public_key))
         return AUDIT
 
-    monkeypatch.setattr(console_ledger, "verify_export", checked)
+    monkeypatch.setattr("clients.ledger.verify_export", checked)
     assert run("verify", "--export", tmp_path / "ledger.jsonl", "--public-key", "ab" * 32).exit_code == 0
     assert seen == [(tmp_path / "ledger.jsonl", "ab" * 32)]
 

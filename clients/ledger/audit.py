@@ -1,0 +1,147 @@
+"""Checking a ledger from its files alone, believing nothing: every hash, signature, rule and figure.
+
+The same check serves the owner, whose replies lie beside the entries, and an auditor who has an export and the
+partner's public key and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from clients.ledger.account import Account, Study, read_entry
+from clients.ledger.book import check_head
+from clients.ledger.ceilings import spent
+from clients.ledger.chain import BEGINNING, Head, Link, check_follows, checking_signatures
+from clients.ledger.problems import unusable
+from federation.canonical import canonical_json, sha256_hex
+from federation.privacy.accounting import epsilon_of, epsilon_of_renyi, renyi_divergence
+
+_TOLERANCE = 1e-6
+_AGAIN = "ask the partner for the export again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What a full check found, all of it computed again.
+
+    Attributes:
+        open_reservations: reserved without a reply; they count as spent.
+        epsilon: the composed privacy loss of everything, at the account's delta.
+        renyi_epsilon: the same by the filter's order alone: valid however the studies were chosen.
+        studies: (name, hash of the plan, epsilon with further attempts) at the account's delta.
+        replies_checked: 0 where the replies did not come along.
+    """
+
+    partner: str
+    public_key: str
+    entries: int
+    commits: int
+    open_reservations: int
+    first: datetime
+    last: datetime
+    delta: float
+    epsilon: float
+    renyi_order: int
+    renyi_epsilon: float
+    studies: tuple[tuple[str, str, float], ...]
+    replies_checked: int
+
+
+def audit(links: Sequence[Link], head: Head, public_key: str,
+          replies: Iterable[tuple[int, bytes]] | None = None) -> Audit:
+    """Check a whole chain and its head.
+
+    Args:
+        links: all of them, in order.
+        head: with its signature checked.
+        public_key: the partner's, from a source that is trusted.
+        replies: all of them by the number of the commit, in order; None where they did not come along.
+
+    Raises:
+        Refusal: `ledger_unusable`, naming what does not fit.
+    """
+    account, tip = Account(), BEGINNING
+    with checking_signatures(links, public_key):
+        for link in links:
+            check_follows(link, tip)
+            account.take(link.seq, read_entry(link))
+            tip = link
+        check_head(head, tip, lambda seq: links[seq - 1])
+        terms, commits = account.terms, account.commits()
+        if terms.public_key != public_key:
+            raise unusable("entry 1", "names another key than the one that signed it", "do not trust this ledger")
+        if replies is not None:
+            _check_replies({seq: commit.reply_sha256 for seq, commit in commits.items()}, replies)
+        studies = tuple(_study(account, plan, study) for plan, study in account.studies.items())
+        divergence = sum(renyi_divergence(event, terms.renyi_order) for event in account.spent())
+        return Audit(
+            partner=terms.partner, public_key=public_key, entries=tip.seq, commits=len(commits),
+            open_reservations=sum(len(study.requests) for study in account.studies.values()) - len(commits),
+            first=terms.at, last=account.last or terms.at, delta=terms.delta,
+            epsilon=spent(account.spent(), terms.delta), renyi_order=terms.renyi_order,
+            renyi_epsilon=epsilon_of_renyi(divergence, order=terms.renyi_order, delta=terms.delta) if studies else 0.0,
+            studies=studies, replies_checked=0 if replies is None else len(commits))
+
+
+def _study(account: Account, plan: str, study: Study) -> tuple[str, str, float]:
+    held = study.held
+    price = epsilon_of([stage.whole() for stage in held.stages], delta=held.delta)
+    if price > held.epsilon + _TOLERANCE:
+        raise unusable(f"study {held.study}", f"was held at ε = {held.epsilon:.4f} and costs {price:.4f}",
+                       "do not trust this ledger's figures; those computed here are right")
+    return held.study, plan, spent(account.spent(plan=plan), account.terms.delta)
+
+
+def _check_replies(expected: dict[int, str], replies: Iterable[tuple[int, bytes]]) -> None:
+    remedy = "bring the ledger file back as it was, and find out who changed it"
+    for seq, reply in replies:
+        if expected.pop(seq, None) != sha256_hex(reply):
+            raise unusable(f"entry {seq}", "has a reply that it did not commit", remedy)
+    if expected:
+        raise unusable(f"entry {min(expected)}", "has lost its reply", remedy)
+
+
+def export_lines(links: Iterable[Link], head: Head) -> Iterator[bytes]:
+    """The lines of an export: an entry each, and the head."""
+    for link in links:
+        yield canonical_json({**link._asdict(), "body": json.loads(link.body)}) + b"\n"
+    yield canonical_json({"head": head.model_dump()}) + b"\n"
+
+
+def verify_export(path: Path, public_key: str) -> Audit:
+    """Check an exported ledger with nothing but the file and the partner's public key.
+
+    Raises:
+        Refusal: `ledger_unusable`, naming what does not fit.
+    """
+    lines = path.read_bytes().splitlines(keepends=True)
+    if not lines:
+        raise unusable(str(path), "is empty", _AGAIN)
+    links = [_link(number, line) for number, line in enumerate(lines[:-1], start=1)]
+    last = _object(len(lines), lines[-1], {"head"})
+    return audit(links, Head.read(canonical_json(last["head"]), public_key), public_key)
+
+
+def _link(number: int, line: bytes) -> Link:
+    found = _object(number, line, set(Link._fields))
+    texts = (found["prev_hash"], found["hash"], found["signature"])
+    if type(found["seq"]) is not int or not all(isinstance(text, str) for text in texts):
+        raise unusable(f"line {number}", "is not an entry", _AGAIN)
+    return Link(found["seq"], canonical_json(found["body"]), *texts)
+
+
+def _object(number: int, line: bytes, keys: set[str]) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+        # Written in the one way it can be: no name twice, nothing that two readers could read differently.
+        sound = isinstance(found, dict) and found.keys() == keys and canonical_json(found) + b"\n" == line
+    except (ValueError, RecursionError):
+        sound = False
+    if not sound:
+        raise unusable(f"line {number}", "is not what an export holds there", _AGAIN)
+    return dict(found)
