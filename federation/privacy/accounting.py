@@ -32,7 +32,7 @@ SEARCH_INTERVAL = 1e-3
 GRID_EPSILON = 1e-6
 GRID_DELTA_SHARE = 1e-6
 """Kept aside in every figure for the difference between discrete noise on the training grid and the normal noise that
-is composed here. `guarantee.grid_cost` works it out; no plan is admitted that needs more than a thousandth of either."""
+is composed here. `guarantee.grid_cost` works it out, and no plan is admitted that needs a thousandth of either."""
 LARGEST_ORDER = 4096
 LARGEST_COMPOSED = 200.0
 """Beyond this epsilon nothing is protected and a distribution takes gigabytes: a Rényi bound is stated instead."""

@@ -86,7 +86,7 @@ def test_no_bit_pattern_tells_whether_somebody_was_there() -> None:
                        parameter, value)
 
     spacing = 2.0**-24
-    assert _patterns(sums("stock", 0.0), spacing) > 0.1
+    assert _patterns(sums("stock", 0.0), spacing) > 0.05
     assert _patterns(sums("stock", 1.0), spacing) == 0.0
     # Ours: both on one fixed grid, so that every value that occurs with somebody occurs without.
     unit = 200.0 * 2.0**-SUM_BITS
@@ -95,7 +95,7 @@ def test_no_bit_pattern_tells_whether_somebody_was_there() -> None:
         assert np.abs(drawn / unit - np.round(drawn / unit)).max() < 1e-6
     absent, present = (_patterns(sums("ours", value), spacing) for value in (0.0, 1.0))
     # The event that proves somebody's absence with stock Opacus happens to both here, at the rates of their distance.
-    assert absent > 0.1
+    assert absent > 0.05
     assert present > 0.02
 
 

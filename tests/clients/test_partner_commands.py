@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from clients import console_home, console_study
+from clients import console_home
 from clients.approvals import Decision, approval_path, find_approval, require_approval
 from clients.console import app
 from clients.features import prepare
@@ -304,7 +304,7 @@ def test_a_plan_that_is_not_addressed_here_says_so(tmp_path: Path, plan_file: Pa
 
 
 def test_what_the_account_says_is_shown(home: NodeHome, plan_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console_study, "outlook", lambda *_: Outlook(
+    monkeypatch.setattr("clients.accounts.outlook", lambda *_: Outlook(
         year_before=95.0, year_after=97.5, total_before=99.0, total_after=101.0, problem="The ledger's own words."))
     output = " ".join(run("review", plan_file, "--home", home.path).stdout.split())
     assert "This year: ε = 95.000 spent so far, 97.500 with this study, ceiling 100" in output
