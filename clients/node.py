@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -103,7 +104,7 @@ class NodeHome:
         if not file.is_file():
             raise InputError(str(file), "there is no node home here", remedy="give the folder that holds node.yaml")
         try:
-            return cls(path, NodeSettings.model_validate(yaml.safe_load(file.read_text(encoding="utf-8"))))
+            return cls(path, _settings(file.read_bytes()))
         except yaml.YAMLError:
             raise InputError(str(file), "is not valid YAML", remedy="restore it from a backup or correct it") from None
         except ValidationError as error:
@@ -159,6 +160,12 @@ class NodeHome:
         return (entry.name, entry.kind, entry.slots, entry.declared_prevalence, set(entry.regions)) == (
             mine.name, mine.kind, mine.slots, mine.declared_prevalence, set(mine.regions)
         ) and entry.public_key == self.signing_key().public
+
+
+@lru_cache(maxsize=64)
+def _settings(text: bytes) -> NodeSettings:
+    # Kept by content: a node reads its settings with every message, and they seldom change.
+    return NodeSettings.model_validate(yaml.safe_load(text))
 
 
 class KeyedOrder:

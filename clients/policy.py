@@ -15,6 +15,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -135,6 +136,7 @@ class Policy(BaseModel):
         return cls.parse(path.read_bytes(), name=str(path))
 
     @classmethod
+    @lru_cache(maxsize=64)  # of the bytes: a node reads its rules with every message, and they seldom change
     def parse(cls, text: bytes, *, name: str = POLICY_FILE) -> Policy:
         """Read rules from YAML.
 
