@@ -205,3 +205,14 @@ def test_the_two_ways_agree() -> None:
         np.testing.assert_allclose(closed.ravel() * (0.7 / UNIT), written * (0.7 / UNIT), atol=9 * 1e-3)
 
 
+
+
+def test_truncating_records_that_cancel_lengthens_nobody() -> None:
+    # Two records with opposite inputs: cutting the second one's coefficient by more than the first one's makes the
+    # difference longer. Room for that is left below the clip norm.
+    generator = np.random.default_rng(0)
+    direction = np.round(generator.normal(size=6) * 2**12) / 2**12 * 4
+    inputs = np.stack([direction, -direction])[None]
+    for _ in range(300):
+        errors = np.array([[[generator.uniform(2, 3)], [generator.uniform(0, 1)]]])
+        assert square(clipped_sum([layer(inputs, errors)], 0.5)) <= UNIT**2
