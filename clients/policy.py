@@ -46,7 +46,7 @@ class Ceilings:
         total: everything, ever.
 
     Raises:
-        ValueError: if one is not a finite number above 0, or delta not below 1.
+        ValueError: if a ceiling is not a finite number above 0 or delta not inside (0, 1).
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -58,12 +58,12 @@ class Ceilings:
     total: float
 
     def __post_init__(self) -> None:
-        for name in ("delta", "round", "study", "year", "total"):
+        for name in ("round", "study", "year", "total"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} is {value}, expected a finite number above 0")
-        if self.delta >= 1:
-            raise ValueError(f"delta is {self.delta}, expected a number below 1")
+                raise ValueError(f"ceiling {name} is {value}, expected a finite number above 0")
+        if not (math.isfinite(self.delta) and 0 < self.delta < 1):
+            raise ValueError(f"delta is {self.delta}, expected a number inside (0, 1)")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,8 +61,8 @@ def make_coordinator(root: Path, settings: Settings) -> CoordinatorHome:
 def policy_for(settings: Settings) -> Policy:
     """Rules that a simulated partner could have written from the public settings alone, before there is a plan.
 
-    Twice the sum of the two parts is above what they cost together, since composing costs no more than adding and the
-    noise is found on a grid. A year holds ten such studies.
+    A study may cost twice the sum of its two parts: more than they come to together at one delta, for any settings. A
+    year has room for ten such studies.
     """
     study = 2 * (settings.privacy.training_epsilon + settings.privacy.statistics_epsilon)
     return Policy(
