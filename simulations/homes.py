@@ -13,11 +13,12 @@ from pathlib import Path
 
 from clients.approvals import Decision, decide
 from clients.features import prepare
+from clients.findings import REGIONAL_TABLE
 from clients.ingest.mapping import load_mapping
 from clients.ingest.pipeline import ingest_file
 from clients.ingest.report import IngestReport
 from clients.node import NodeHome, NodeSettings
-from clients.policy import REGIONAL_TABLE, Ceilings, Policy
+from clients.policy import Ceilings, Policy
 from clients.store import RecordStore
 from federation.errors import InputError, Refusal
 from federation.identity import SigningKey
