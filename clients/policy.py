@@ -23,15 +23,13 @@ from typing import Annotated, Any, ClassVar, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from clients.findings import Finding, findings
 from federation.errors import InputError
 from federation.identity import write_secret
 from federation.plan import Hex32, Positive, Slug, StudyPlan
-from federation.privacy.guarantee import Price, price
-from federation.privacy.units import up
 from federation.taxonomy import Task
 
 POLICY_FILE = "policy.yaml"
-REGIONAL_TABLE: Literal["regional_table"] = "regional_table"
 _RESTORE = "correct the file; `leelight partner init` in an empty folder writes one with every rule explained"
 
 
@@ -47,7 +45,7 @@ class Ceilings:
         total: everything, ever.
 
     Raises:
-        ValueError: if one is not a finite number above 0, or delta not below 1.
+        ValueError: if a ceiling is not a finite number above 0 or delta not inside (0, 1).
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
@@ -59,26 +57,12 @@ class Ceilings:
     total: float
 
     def __post_init__(self) -> None:
-        for name in ("delta", "round", "study", "year", "total"):
+        for name in ("round", "study", "year", "total"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"{name} is {value}, expected a finite number above 0")
-        if self.delta >= 1:
-            raise ValueError(f"delta is {self.delta}, expected a number below 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One rule held against one plan."""
-
-    rule: str
-    asked: str
-    allowed: str
-    met: bool
-    remedy: str
-
-    def __str__(self) -> str:
-        return f"{self.rule}: the plan asks {self.asked}; allowed: {self.allowed}; what to do: {self.remedy}"
+                raise ValueError(f"ceiling {name} is {value}, expected a finite number above 0")
+        if not (math.isfinite(self.delta) and 0 < self.delta < 1):
+            raise ValueError(f"delta is {self.delta}, expected a number inside (0, 1)")
 
 
 class Policy(BaseModel):
@@ -172,7 +156,7 @@ class Policy(BaseModel):
 
     def findings(self, plan: StudyPlan) -> tuple[Finding, ...]:
         """Every rule that speaks about plans, held against `plan`, in the order of the file."""
-        return (*_names(self, plan), *_noise(self, plan), *_spending(self.ceilings, plan), _rehearsal(self, plan))
+        return findings(self, plan)
 
     def check(self, plan: StudyPlan) -> None:
         """Do nothing if `plan` keeps every rule.
@@ -183,70 +167,6 @@ class Policy(BaseModel):
         broken = [str(finding) for finding in self.findings(plan) if not finding.met]
         if broken:
             raise InputError(POLICY_FILE, f"the plan breaks {len(broken)} of this node's rules. " + ". ".join(broken))
-
-
-def _names(policy: Policy, plan: StudyPlan) -> Iterator[Finding]:
-    listed = policy.plans == "approved" or plan.sha256 in policy.plans
-    yield Finding(rule="plans", asked="this plan", met=listed,
-                  allowed="any plan that you approve" if policy.plans == "approved" else _listed(policy.plans),
-                  remedy=f"add {plan.sha256} to the list, if you mean to allow it")
-    yield Finding(rule="tasks", asked=_listed(plan.tasks), allowed=_listed(policy.tasks),
-                  met=set(plan.tasks) <= set(policy.tasks),
-                  remedy="ask the coordinator for a study without the others, or allow them")
-    yield Finding(rule="encoders", asked=plan.encoder.name, allowed=_listed(policy.encoders),
-                  met=plan.encoder.name in policy.encoders,
-                  remedy="ask the coordinator for a study with an encoder of your list, or allow this one")
-    # Every plan of this version asks for the regional table.
-    yield Finding(rule="statistics", asked=REGIONAL_TABLE, allowed=_listed(policy.statistics),
-                  met=REGIONAL_TABLE in policy.statistics, remedy="decline, or allow this table")
-
-
-def _noise(policy: Policy, plan: StudyPlan) -> Iterator[Finding]:
-    training = plan.training
-    for rule, asked, least, remedy in (
-            ("minimum_partners", plan.conduct.quorum, policy.minimum_partners, "a larger quorum"),
-            ("least_noise_multiplier", training.noise_multiplier, policy.least_noise_multiplier, "more noise"),
-            ("least_l2_clip_norm", training.l2_clip_norm, policy.least_l2_clip_norm, "a larger clip norm"),
-            ("least_table_noise_scale", plan.statistics.noise_scale, policy.least_table_noise_scale,
-             "more noise in the table")):
-        yield Finding(rule=rule, asked=f"{asked:g}", allowed=f"at least {least:g}", met=asked >= least,
-                      remedy=f"ask the coordinator for {remedy}")
-
-
-def _spending(ceilings: Ceilings, plan: StudyPlan) -> Iterator[Finding]:
-    delta = ceilings.delta
-    yield Finding(rule="ceilings.delta", asked=f"δ = {plan.privacy.delta:g}", allowed=f"at most {delta:g}",
-                  met=plan.privacy.delta <= delta, remedy="ask the coordinator for a smaller delta")
-    cost = _price_at(plan, delta)
-    largest = max(cost.round, cost.statistics) if cost else math.inf
-    study = cost.total if cost else math.inf
-    # What earlier studies spent is the account's to know; here a plan is held against each ceiling by itself.
-    for rule, asked, what in (("round", largest, "its dearest request"), ("study", study, "the study"),
-                              ("year", study, "the study alone"), ("total", study, "the study alone")):
-        ceiling = getattr(ceilings, rule)
-        figure = f"ε = {up(asked)}" if math.isfinite(asked) else "more than any ε"
-        yield Finding(rule=f"ceilings.{rule}", asked=f"{figure} for {what} (at δ = {delta:g})",
-                      allowed=f"at most {ceiling:g}", met=asked <= ceiling,
-                      remedy="ask the coordinator for a study that costs less")
-
-
-def _price_at(plan: StudyPlan, delta: float) -> Price | None:
-    try:
-        return price(plan, partners=(), delta=delta)
-    except ValueError:
-        # No epsilon is enough at this delta.
-        return None
-
-
-def _rehearsal(policy: Policy, plan: StudyPlan) -> Finding:
-    return Finding(rule="rehearsal", asked="a rehearsal, which protects nobody" if plan.rehearsal else "a real study",
-                   allowed="real studies and rehearsals" if policy.rehearsal == "allow" else "real studies",
-                   met=policy.rehearsal == "allow" or not plan.rehearsal,
-                   remedy="decline, unless every record here is invented or public")
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or "none"
 
 
 def _problems(error: ValidationError) -> Iterator[str]:

@@ -13,9 +13,10 @@ from typing import Any
 from clients.admission import listed
 from clients.approvals import Approval, ShownPrice, find_approval
 from clients.features import plan_encoder, usable_frame
+from clients.findings import Finding
 from clients.ledger import Outlook
 from clients.node import NodeHome
-from clients.policy import Ceilings, Finding
+from clients.policy import Ceilings
 from clients.selection import table_places, taking_part, target_matrix, training_rows
 from federation.errors import InputError, Refusal
 from federation.plan import SignedPlan, StudyPlan

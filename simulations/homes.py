@@ -13,11 +13,12 @@ from pathlib import Path
 
 from clients.approvals import Decision, decide
 from clients.features import prepare
+from clients.findings import REGIONAL_TABLE
 from clients.ingest.mapping import load_mapping
 from clients.ingest.pipeline import ingest_file
 from clients.ingest.report import IngestReport
 from clients.node import NodeHome, NodeSettings
-from clients.policy import REGIONAL_TABLE, Ceilings, Policy
+from clients.policy import Ceilings, Policy
 from clients.store import RecordStore
 from federation.errors import InputError, Refusal
 from federation.identity import SigningKey
@@ -61,8 +62,8 @@ def make_coordinator(root: Path, settings: Settings) -> CoordinatorHome:
 def policy_for(settings: Settings) -> Policy:
     """Rules that a simulated partner could have written from the public settings alone, before there is a plan.
 
-    Twice the sum of the two parts is above what they cost together, since composing costs no more than adding and the
-    noise is found on a grid. A year holds ten such studies.
+    A study may cost twice the sum of its two parts: more than they come to together at one delta, for any settings. A
+    year has room for ten such studies.
     """
     study = 2 * (settings.privacy.training_epsilon + settings.privacy.statistics_epsilon)
     return Policy(

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -412,6 +413,20 @@ def test_a_decision_that_was_tampered_with_stands_in_the_way_until_decided_again
     assert "was changed" in " ".join(result.stdout.split())
     run("decline", plan_file, "--home", home.path)
     assert run("review", plan_file, "--home", home.path).exit_code == 0
+
+
+def test_a_price_that_changed_since_the_approval_is_told_and_can_be_approved_again(
+        home: NodeHome, plan: StudyPlan, plan_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    true = price(plan)
+    with monkeypatch.context() as patch:
+        patch.setattr("clients.approvals.price", lambda _: replace(true, total=4.0))
+        run("approve", plan_file, "--home", home.path, "--yes")
+    review = run("review", plan_file, "--home", home.path).stdout
+    assert "approved here, at ε = 4.000 at δ = 1e-05" in review
+    assert "Its price has changed since, so that decision no longer holds." in review
+    assert "Nothing runs here until you approve." in review
+    assert run("approve", plan_file, "--home", home.path, "--yes").exit_code == 0
+    require_approval(home, plan)
 
 
 def test_from_an_empty_folder_to_an_approval(tmp_path: Path) -> None:

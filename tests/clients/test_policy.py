@@ -239,7 +239,7 @@ def test_noise_too_small_for_any_bound_is_above_every_ceiling(monkeypatch: pytes
     def unbounded(*_: object, **__: object) -> None:
         raise ValueError("the noise is too small for any bound")
 
-    monkeypatch.setattr("clients.policy.price", unbounded)
+    monkeypatch.setattr("clients.findings.price", unbounded)
     broken = {finding.rule for finding in POLICY.findings(PLAN) if not finding.met}
     assert broken == {"ceilings.round", "ceilings.study", "ceilings.year", "ceilings.total"}
 

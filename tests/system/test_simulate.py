@@ -114,4 +114,24 @@ def test_leelight_alone_shows_what_there_is(tmp_path: Path) -> None:
     shown = run(tmp_path)
     assert "simulate" in shown.stdout
     assert "partner" in shown.stdout
-    assert "ingest" in run(tmp_path, "partner", "--help").stdout
+    for command in ("init", "ingest", "review", "approve", "decline"):
+        assert command in run(tmp_path, "partner", "--help").stdout
+    assert "price" in run(tmp_path, "plan", "--help").stdout
+    assert "verify" in run(tmp_path, "ledger", "--help").stdout
+
+
+def test_a_partner_reviews_and_withdraws_the_plan_of_a_run(finished: tuple[Path, str]) -> None:
+    folder, _ = finished
+    home = next((folder / "one/nodes").glob("*ngo-shelter")).relative_to(folder)
+    plan = "one/coordinator/plan.json"
+    reviewed = run(folder, "partner", "review", plan, "--home", str(home))
+    assert reviewed.returncode == 0, reviewed.stderr
+    places = [reviewed.stdout.index(word) for word in ("SYNTHETIC", "Who asks", "What it costs", "What leaves",
+                                                       "never leaves", "Your rules", "was approved here")]
+    assert places == sorted(places)
+    assert "BROKEN" not in reviewed.stdout
+    assert run(folder, "partner", "decline", plan, "--home", str(home)).returncode == 0
+    assert "was declined here" in run(folder, "partner", "review", plan, "--home", str(home)).stdout
+    priced = run(folder, "plan", "price", plan, "--json")
+    assert json.loads(priced.stdout)["price"]["total"] <= json.loads((folder / plan).read_text())[
+        "plan"]["privacy"]["total_epsilon"] + 1e-6
