@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Annotated, NamedTuple
 
@@ -131,9 +132,29 @@ def checking_signatures(links: Sequence[Link], public_key: str) -> Iterator[None
     signed = [(link.hash.encode(), link.signature) for link in links]
     size = -(-len(signed) // workers)
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        parts = [pool.submit(first_unsigned, public_key, _ENTRY, signed[start:start + size])
-                 for start in range(0, len(signed), size)]
+        parts = [_elsewhere(pool, public_key, signed[start:start + size]) for start in range(0, len(signed), size)]
         yield
         for number, part in enumerate(parts):
-            if (bad := part.result()) is not None:
+            if (bad := part()) is not None:
                 check_signature(links[number * size + bad], public_key)
+
+
+def _elsewhere(pool: ProcessPoolExecutor, public_key: str, signed: list[tuple[bytes, str]]) -> Callable[[], int | None]:
+    """Start `first_unsigned` in another process, and give back what waits for it.
+
+    Where there is no other process (a script without a main guard, or no memory) it is done here: slower, as thorough.
+    """
+    def here() -> int | None:
+        return first_unsigned(public_key, _ENTRY, signed)
+
+    def wait() -> int | None:
+        try:
+            return part.result()
+        except (BrokenProcessPool, OSError):
+            return here()
+
+    try:
+        part = pool.submit(first_unsigned, public_key, _ENTRY, signed)
+    except (BrokenProcessPool, OSError):
+        return here
+    return wait

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import sqlite3
+import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import timedelta
@@ -351,14 +353,17 @@ def test_a_history_signed_by_another_key_is_refused(home: Path) -> None:
     is_refused(home)
 
 
-@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("workers", ["none", "two", "two that die"])
 def test_the_full_check_looks_at_every_signature(
-    home: Path, many: bool, monkeypatch: pytest.MonkeyPatch,
+    home: Path, workers: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest,
 ) -> None:
     # A forged signature in the middle, with the chain after it made to fit.
-    if many:
+    if workers != "none":
         monkeypatch.setattr(chain_module, "_WORTH_A_PROCESS", 2)
         monkeypatch.setattr(chain_module.os, "cpu_count", lambda: 2)
+    if workers == "two that die":
+        request.addfinalizer(lambda: multiprocessing.set_executable(sys.executable))
+        multiprocessing.set_executable("/bin/false")
     opened_and_used(home)
     tip, made = BEGINNING, []
     for link in links_of(home):
