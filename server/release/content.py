@@ -126,7 +126,8 @@ def build_content(
     present = set(tables.partners)
     return {
         "content_version": CONTENT_VERSION,
-        "label": plan.label, "synthetic": plan.synthetic, "study": plan.study, "purpose": plan.purpose,
+        "label": plan.label, "synthetic": plan.synthetic, "regions_drawn": plan.regions_drawn,
+        "study": plan.study, "purpose": plan.purpose,
         "period_end": plan.period_end.isoformat(), "released_on": released_on.isoformat(),
         "tasks": [task.value for task in plan.tasks], "roles": [role.value for role in spec.roles],
         "regions": [{"code": code, "name": region_name(code)} for code in spec.regions],

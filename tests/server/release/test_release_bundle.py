@@ -100,6 +100,13 @@ def test_table_has_a_row_a_cell_and_its_label(twelve: Path) -> None:
             assert float(row["rate_per_10000_unclipped"]) == cell["unclipped"]["rate"]
 
 
+def test_machines_can_tell_that_regions_were_drawn(twelve: Path, states: Path) -> None:
+    for directory, drawn in ((twelve, False), (states, True)):
+        rows = list(csv.DictReader(io.StringIO((directory / "regions.csv").read_text(encoding="utf-8"))))
+        assert content(directory)["regions_drawn"] is drawn
+        assert {row["regions_drawn"] for row in rows} == {"yes" if drawn else "no"}
+
+
 def test_fewer_than_three_partners_publish_nothing(
     tmp_path: Path, planned: Callable[..., StudyPlan], published: Publish
 ) -> None:

@@ -66,6 +66,28 @@ def test_invented_figures_for_real_places_say_so(tmp_path: Path, planned: Callab
     assert "Tiles of the US lie roughly where the states do" in seen
 
 
+def test_drawn_regions_are_told_wherever_the_page_names_its_data(states: Path, twelve: Path) -> None:
+    """In the title, the banner, the lead, the tables and the foot; and nobody's own records are claimed."""
+    text = page(states)
+    seen = words(text)
+    assert "REGIONS DRAWN AT RANDOM" in text.split("<title>")[1].split("</title>")[0]
+    assert "REGIONS DRAWN AT RANDOM: these figures do not describe the places named" in seen
+    assert "drawn at random, so these figures do not describe the places named ." in seen
+    assert seen.count("REGIONS DRAWN AT RANDOM") >= 5
+    for directory in (states, twelve):
+        assert "searched their own records" not in words(page(directory))
+    assert "DRAWN AT RANDOM" not in words(page(twelve))
+
+
+def test_a_real_release_says_whose_records_were_searched(
+    tmp_path: Path, planned: Callable[..., StudyPlan], published: Callable[..., Release]
+) -> None:
+    published(tmp_path, planned(("RO-IS", "RO-CJ"), label="PILOT", synthetic=False))
+    seen = words(page(tmp_path))
+    assert "5 organisations searched their own records" in seen
+    assert "DRAWN AT RANDOM" not in seen
+
+
 def test_numbers_that_protect_are_stated(twelve: Path, key: object) -> None:
     release = verify_release(twelve, key.public)  # type: ignore[attr-defined]
     seen = words(page(twelve))
