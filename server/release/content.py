@@ -13,6 +13,7 @@ from typing import Any
 
 from federation.errors import InputError
 from federation.plan import StudyPlan
+from federation.privacy.guarantee import price as compute_price
 from federation.regions import region_name
 from federation.statistics import SummedTables
 from server.release.estimate import CONFIDENCE, PER, Rate, estimate_cells
@@ -87,6 +88,9 @@ def _privacy(plan: StudyPlan, tables: SummedTables) -> dict[str, Any]:
         "adjacency": "replace the person's slot by a null person",
         "delta": price.delta,
         "total_epsilon": price.total_epsilon,
+        # Composed by the same function as a partner's review and receipts, so that no two places tell two figures.
+        "same_person_at_partners": [
+            {"partners": k, "epsilon": epsilon} for k, epsilon in compute_price(plan).at_partners],
         "parts": [
             {"part": "training", "epsilon": price.training_epsilon,
              "mechanism": "person-level DP-SGD: clipped per person, Gaussian noise added by each partner",

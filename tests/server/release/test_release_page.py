@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from federation.plan import StudyPlan
+from federation.privacy.guarantee import price
+from federation.privacy.units import up
 from server.release.bundle import Release, verify_release
 from server.release.content import RESPONSIBLE_USE
 from server.release.page import render_page
@@ -88,6 +90,22 @@ def test_a_real_release_says_whose_records_were_searched(
     assert "DRAWN AT RANDOM" not in seen
 
 
+def test_a_rehearsal_says_so_first_and_promises_nothing(
+    tmp_path: Path, planned: Callable[..., StudyPlan], published: Callable[..., Release], twelve: Path
+) -> None:
+    published(tmp_path, planned(rehearsal=True))
+    seen, real = words(page(tmp_path)), words(page(twelve))
+    assert seen.index("REHEARSAL: the noise can be repeated and protects nobody") < seen.index("Leelight release ·")
+    assert (seen.index("REHEARSAL: this release protects nobody") < seen.index("Records stay at home")
+            < seen.index("A rehearsal keeps no such promise"))
+    for promise in ("What protects people", "little can be learned about any one person", "By the usual yardstick"):
+        assert promise in real
+        assert promise not in seen
+    assert "rehearsal" not in real.lower()
+    assert {line.split(",")[2] for line in (tmp_path / "regions.csv").read_text().splitlines()} == {"rehearsal", "yes"}
+    assert {line.split(",")[2] for line in (twelve / "regions.csv").read_text().splitlines()} == {"rehearsal", "no"}
+
+
 def test_numbers_that_protect_are_stated(twelve: Path, key: object) -> None:
     release = verify_release(twelve, key.public)  # type: ignore[attr-defined]
     seen = words(page(twelve))
@@ -95,6 +113,17 @@ def test_numbers_that_protect_are_stated(twelve: Path, key: object) -> None:
                  "odds by 20 at most", "replace the person's slot by a null person", release.sha256,
                  release.content["plan_sha256"], release.content["model_sha256"]):
         assert part in seen
+
+
+def test_a_person_at_several_partners_costs_what_the_review_says(
+    twelve: Path, plan: StudyPlan, key: object
+) -> None:
+    """The page and a partner's review print one composed figure; doubling ε would be another."""
+    cost = price(plan)
+    said = verify_release(twelve, key.public).content["privacy"]["same_person_at_partners"]  # type: ignore[attr-defined]
+    assert said == [{"partners": k, "epsilon": epsilon} for k, epsilon in cost.at_partners]
+    told = ", ".join(f"ε up to {up(epsilon)} at {k} partners" for k, epsilon in cost.at_partners)
+    assert f"{told}, each at the same δ of 1e-05." in words(page(twelve))
 
 
 def test_markup_in_public_text_stays_text(twelve: Path, key: object) -> None:
