@@ -20,6 +20,7 @@ from server.release.estimate import CONFIDENCE, PER, Rate, estimate_cells
 from server.release.gate import (
     MINIMUM_KINDS,
     MINIMUM_PARTNERS,
+    WIDEST_INTERVAL,
     ShownCell,
     WithheldCell,
     apply_gate,
@@ -113,6 +114,8 @@ def build_content(
 ) -> dict[str, Any]:
     """Everything a release says, as JSON values. Withheld cells hold a reason and no number.
 
+    An `overall` is over all `cells` cells of its role and task; its interval carries the noise of every one of them.
+
     Raises:
         InputError: if the tables, hash or date do not belong to the plan, or a synthetic study is not labelled so.
     """
@@ -144,7 +147,7 @@ def build_content(
             "derivation": "ceil((minimum_count - 1) + noise_sd * inverse_normal_cdf(1 - false_publication) + 1/2)",
             "minimum_count": spec.minimum_count, "noise_sd": round(math.sqrt(tables.noise_variance), 4),
             "false_publication": spec.false_publication,
-            "partners_at_least": MINIMUM_PARTNERS, "kinds_at_least": MINIMUM_KINDS,
+            "widest_interval": WIDEST_INTERVAL, "partners_at_least": MINIMUM_PARTNERS, "kinds_at_least": MINIMUM_KINDS,
         },
         "coverage": {
             "source": "declarations in the study plan",

@@ -33,7 +33,8 @@ BAR_WIDTH = 200
 def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"grouped": words.grouped, "up": up, "day": lambda text: words.day(date.fromisoformat(text))}
+    environment.filters |= {"grouped": words.grouped, "up": up, "counted": words.counted,
+                            "day": lambda text: words.day(date.fromisoformat(text))}
     return environment
 
 

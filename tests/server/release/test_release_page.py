@@ -14,10 +14,13 @@ import pytest
 from federation.plan import StudyPlan
 from federation.privacy.guarantee import price
 from federation.privacy.units import up
+from federation.statistics import SummedTables
+from federation.taxonomy import RegionRole, Task
 from server.release.bundle import Release, verify_release
 from server.release.content import RESPONSIBLE_USE
 from server.release.page import render_page
 
+TWELVE = tuple(f"XA-{i:02d}" for i in range(1, 13))
 AVOIDED = ("victim", "suspect", "hot-spot", "hotspot", "hot spot", "predict", "target", "surveil")
 
 
@@ -124,6 +127,37 @@ def test_a_person_at_several_partners_costs_what_the_review_says(
     assert said == [{"partners": k, "epsilon": epsilon} for k, epsilon in cost.at_partners]
     told = ", ".join(f"ε up to {up(epsilon)} at {k} partners" for k, epsilon in cost.at_partners)
     assert f"{told}, each at the same δ of 1e-05." in words(page(twelve))
+
+
+def test_why_a_cell_is_withheld_is_told_as_it_is(
+    tmp_path: Path, planned: Callable[..., StudyPlan], tabled: Callable[..., SummedTables],
+    published: Callable[..., Release]
+) -> None:
+    """Many records with few signals, few records, and a figure that says nothing, each in its own words and code."""
+    plan = planned(TWELVE[:4], (RegionRole.OBSERVED,), tasks=(Task.RECRUITMENT,), coverage=(TWELVE[:4],) * 7)
+    tables = tabled(plan)
+    tables.counts[:, 0] = [(9000, 4), (12, 4), (70, 69), (9000, 800)]
+    published(tmp_path, plan, tables)
+    seen, rows = words(page(tmp_path)), (tmp_path / "regions.csv").read_text().splitlines()[1:]
+    for told, code, row in zip(("too few signals to publish safely", "too few records to publish safely",
+                                "insufficient: the noise leaves the rate too uncertain to mean anything"),
+                               ("too_few_signals", "too_few_records", "insufficient"), rows, strict=False):
+        assert f"withheld: {told}" in seen
+        assert f",withheld,{code}," in row
+    assert "insufficient (an interval over half of all possible rates, or a rate above all records)" in seen
+    assert "yes: 7 partners of 3 kinds" in seen
+    assert "1 of 4 regions shown, 3 withheld. Overall rate of all 4 regions, shown or not: 485 " in seen
+
+
+def test_the_overall_rate_says_what_it_is_made_of(
+    tmp_path: Path, twelve: Path, planned: Callable[..., StudyPlan], published: Callable[..., Release]
+) -> None:
+    assert "those that are withheld included, made of their noisy numbers only" in words(page(twelve))
+    assert "overall rate of all 12 regions, shown or not" in words(page(twelve))
+    published(tmp_path, planned(TWELVE[:1], coverage=(TWELVE[:1],) * 3))
+    seen = words(page(tmp_path))
+    assert "1 of 1 region shown" in seen
+    assert "overall rate of the one region, shown or not" in seen
 
 
 def test_markup_in_public_text_stays_text(twelve: Path, key: object) -> None:
