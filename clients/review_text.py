@@ -53,6 +53,8 @@ def _indented(text: str) -> list[str]:
 
 def _opening(plan: StudyPlan) -> Iterator[str]:
     yield plan.purpose
+    if plan.regions_drawn:
+        yield "The regions of its records were drawn at random, so nothing it publishes describes a place."
     if plan.rehearsal:
         yield ("This is a rehearsal: its noise can be repeated and protects nobody. It is only for invented or public "
                "records.")

@@ -77,6 +77,7 @@ def _plan(settings: Settings, world: World, encoder: EncoderSpec, partner_keys: 
         for p in world.partners)
     return StudyPlan(
         study=study.name, purpose=study.purpose, label=world.label, synthetic=world.synthetic,
+        regions_drawn=world.regions_drawn,
         rehearsal=settings.simulation.noise == "seeded",
         period_end=study.period_end or date.today(), tasks=world.tasks, roster=roster, encoder=encoder,
         model=ModelSpec(hidden_units=settings.model.hidden_units, intercept_scale=settings.model.intercept_scale,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -100,7 +101,7 @@ class TerminalDisplay:
         self.console.print(table)
         for outcome in outcomes:
             if outcome.problem:
-                self.console.print(f"[red]{outcome.partner}[/red]: {outcome.problem}")
+                self.console.print(f"[red]{outcome.partner}[/red]: {escape(outcome.problem)}")
 
     def stage_done(self, report: StageReport) -> None:
         """Advance the bar of rounds, and say who was missing."""

@@ -44,11 +44,11 @@ def run_in_process(signed: SignedPlan, coordinator: CoordinatorHome, homes: Sequ
     make_app(observer)(grid, context)
 
 
-def run_flower(signed: SignedPlan, coordinator: CoordinatorHome, homes: Sequence[NodeHome]) -> None:
-    """Run the study under Flower's simulation engine; results are in the coordinator's home.
+def flower_program() -> str:
+    """Flower's SuperLink, installed together with its simulation engine.
 
     Raises:
-        InputError: if the extra is not installed or the run does not finish.
+        InputError: if the extra is not installed.
     """
     program = shutil.which("flower-superlink", path=str(Path(sys.executable).parent))
     try:
@@ -57,7 +57,17 @@ def run_flower(signed: SignedPlan, coordinator: CoordinatorHome, homes: Sequence
         program = None
     if program is None:
         raise InputError("simulation.engine", "Flower's engine is not installed",
-                         remedy="pip install 'leelight[engine]'")
+                         remedy="pip install -e '.[engine]' in the project's folder, or leave out simulation=flower")
+    return program
+
+
+def run_flower(signed: SignedPlan, coordinator: CoordinatorHome, homes: Sequence[NodeHome]) -> None:
+    """Run the study under Flower's simulation engine; results are in the coordinator's home.
+
+    Raises:
+        InputError: if the extra is not installed or the run does not finish.
+    """
+    program = flower_program()
     # Absolute: Flower's processes run in other folders.
     scratch = (coordinator.path / "flower").resolve()
     scratch.mkdir(mode=0o700)

@@ -19,7 +19,7 @@ from server.coordinator import CoordinatorHome
 from server.rounds import Observer
 from simulations import baselines
 from simulations.compose import compose_plan
-from simulations.engine import run_flower, run_in_process
+from simulations.engine import flower_program, run_flower, run_in_process
 from simulations.evaluation import Quality, TestSet, evaluate, held_out
 from simulations.homes import (
     IngestJob,
@@ -89,6 +89,9 @@ def run_federation(settings: Settings, folder: Path, display: Display) -> Federa
         InputError: if the settings or the world cannot be used at all.
         server.rounds.StudyStopped: if too few partners answer a stage.
     """
+    if settings.simulation.engine == "flower":
+        # Now, and not when every file has been taken in.
+        flower_program()
     use_threads(settings.simulation.threads)
     world = settings.open_world()
     signed = plan_for(settings, world)

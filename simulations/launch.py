@@ -14,6 +14,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 
 from federation.errors import InputError
 from federation.plan import StudyPlan
@@ -27,7 +28,7 @@ def main(config: DictConfig) -> None:
     try:
         _run(Settings.from_hydra(config), Path(HydraConfig.get().runtime.output_dir), console)
     except InputError as error:
-        console.print(f"[red]Cannot run.[/red] {error}", soft_wrap=True)
+        _say(console, "Cannot run.", error)
         sys.exit(2)
 
 
@@ -52,6 +53,11 @@ def compose_study(overrides: list[str]) -> StudyPlan:
     return plan_for(settings, settings.open_world()).plan
 
 
+def _say(console: Console, what: str, error: Exception) -> None:
+    # Escaped: rich would read the [engine] of a remedy as markup and leave it out.
+    console.print(f"[red]{what}[/red] {escape(str(error))}", soft_wrap=True)
+
+
 def _run(settings: Settings, folder: Path, console: Console) -> None:
     started = time.monotonic()
     # Imported here, so that `--help` and `--cfg job` need no torch.
@@ -63,7 +69,7 @@ def _run(settings: Settings, folder: Path, console: Console) -> None:
         try:
             result = run_federation(settings, relative(folder), display)
         except StudyStopped as stopped:
-            console.print(f"[red]The study stopped.[/red] {stopped}", soft_wrap=True)
+            _say(console, "The study stopped.", stopped)
             sys.exit(3)
         release = json.loads((result.folder / "coordinator/release/release.json").read_text(encoding="utf-8"))
         display.finished(result, count_cells(release), time.monotonic() - started)

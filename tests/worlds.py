@@ -66,7 +66,8 @@ def make_plan(partners: int = 3, *, slots: int = 32, quorum: int | None = None, 
                            "averaged_share": 0.5, "sampling_probability": 1.0, "l2_clip_norm": 0.5,
                            "noise_multiplier": 5.0, "max_records_per_person": 4, **training})
     draft = StudyPlan(
-        study="test", purpose="Check that the parts fit together.", label="SYNTHETIC", synthetic=True, rehearsal=True,
+        study="test", purpose="Check that the parts fit together.", label="SYNTHETIC", synthetic=True,
+        regions_drawn=False, rehearsal=True,
         period_end=DAY,
         tasks=(Task.RECRUITMENT, Task.DISTRESS), roster=roster(partners, slots),
         encoder=HashedNgrams(dimension=DIMENSION).spec,

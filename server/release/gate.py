@@ -2,7 +2,11 @@
 
 A cell is shown if both its noisy counts reach a threshold and enough partners of different kinds have *declared* that
 they cover its region. Deciding on noisy values is post-processing and costs no privacy; deciding on true values would
-leak them (privacy.md 5). A withheld cell leaves with a reason and no number, and no total is made over withheld cells.
+leak them (privacy.md 5). A withheld cell leaves with a reason and no number of its own.
+
+The overall rate of a role and task is made of all its noisy cells, withheld ones too: of those that are shown alone it
+would lean high, since a cell is shown for having many signals. Adding noisy cells up is post-processing as well. It is
+given where a cell is shown beside it, so where the partners are enough.
 
 The threshold, for counts of a person each, with Gaussian noise of standard deviation sd in the sum:
 
@@ -23,10 +27,12 @@ from statistics import NormalDist
 
 from federation.plan import RosterEntry
 from federation.taxonomy import PartnerKind, RegionRole, Task
-from server.release.estimate import CellEstimate, Rate, pooled_rate
+from server.release.estimate import PER, CellEstimate, Rate, pooled_rate
 
 MINIMUM_PARTNERS = 3
 MINIMUM_KINDS = 2
+WIDEST_INTERVAL = PER / 2
+"""Per 10,000. An interval that covers more than half of all rates there can be says next to nothing."""
 
 Coverage = Mapping[str, Mapping[PartnerKind, int]]
 """For each region, how many partners of each kind declared to cover it. Kinds with none are absent."""
@@ -36,8 +42,9 @@ class Withheld(StrEnum):
     """Why a cell is not shown. Closed: no value is ever added to a reason."""
 
     TOO_FEW_PARTNERS = "too_few_partners"
-    BELOW_THRESHOLD = "below_threshold"
-    INTERVAL_UNBOUNDED = "interval_unbounded"
+    TOO_FEW_RECORDS = "too_few_records"
+    TOO_FEW_SIGNALS = "too_few_signals"
+    INSUFFICIENT = "insufficient"
 
 
 class Band(StrEnum):
@@ -69,7 +76,7 @@ class WithheldCell:
 
 @dataclass(frozen=True, kw_only=True)
 class OverallRate:
-    """The rate over the `cells` shown cells of one role and task, itself made of noisy sums only."""
+    """The rate over all `cells` cells of one role and task, shown or not, itself made of noisy sums only."""
 
     role: RegionRole
     task: Task
@@ -116,15 +123,20 @@ def declared_coverage(roster: Iterable[RosterEntry], regions: Iterable[str], *, 
             for region in regions}
 
 
+def _tells(rate: Rate | None) -> bool:
+    """Whether a rate says anything: bounded, narrow enough, and no higher than a rate can be."""
+    return rate is not None and rate.upper - rate.lower <= WIDEST_INTERVAL and rate.value <= PER
+
+
 def _reason(cell: CellEstimate, threshold: int, kinds: Mapping[PartnerKind, int]) -> Withheld | None:
     """The first guard that `cell` fails, public ones first, so that a reason says no more about data than it must."""
     if sum(kinds.values()) < MINIMUM_PARTNERS or sum(n > 0 for n in kinds.values()) < MINIMUM_KINDS:
         return Withheld.TOO_FEW_PARTNERS
-    if cell.reviewed < threshold or cell.flagged < threshold:
-        return Withheld.BELOW_THRESHOLD
-    if cell.rate is None:
-        return Withheld.INTERVAL_UNBOUNDED
-    return None
+    if cell.reviewed < threshold:
+        return Withheld.TOO_FEW_RECORDS
+    if cell.flagged < threshold:
+        return Withheld.TOO_FEW_SIGNALS
+    return None if _tells(cell.rate) else Withheld.INSUFFICIENT
 
 
 def _band(rate: Rate, overall: Rate | None) -> Band:
@@ -138,7 +150,7 @@ def _band(rate: Rate, overall: Rate | None) -> Band:
 def apply_gate(
     cells: tuple[CellEstimate, ...], *, threshold: int, coverage: Coverage, noise_variance: float
 ) -> GatedRelease:
-    """Decide each cell, and compare what is shown with the rate over what is shown.
+    """Decide each cell, and compare what is shown with the overall rate of its role and task.
 
     Args:
         cells: estimates from noisy sums.
@@ -148,18 +160,19 @@ def apply_gate(
     """
     reasons = [_reason(cell, threshold, coverage.get(cell.region, {})) for cell in cells]
     groups: dict[tuple[RegionRole, Task], list[CellEstimate]] = {}
-    for cell, reason in zip(cells, reasons, strict=True):
-        if reason is None:
-            groups.setdefault((cell.role, cell.task), []).append(cell)
-    pooled = {key: pooled_rate(tuple(group), noise_variance=noise_variance) for key, group in groups.items()}
+    for cell in cells:
+        groups.setdefault((cell.role, cell.task), []).append(cell)
+    with_shown = {(cell.role, cell.task) for cell, reason in zip(cells, reasons, strict=True) if reason is None}
+    pooled = {key: rate for key, group in groups.items() if key in with_shown
+              and _tells(rate := pooled_rate(tuple(group), noise_variance=noise_variance))}
     gated: list[ShownCell | WithheldCell] = []
     for cell, reason in zip(cells, reasons, strict=True):
         if reason is None and cell.rate is not None:
-            band = _band(cell.rate, pooled[cell.role, cell.task])
+            band = _band(cell.rate, pooled.get((cell.role, cell.task)))
             gated.append(ShownCell(estimate=cell, rate=cell.rate, band=band))
         else:
             gated.append(WithheldCell(region=cell.region, role=cell.role, task=cell.task,
-                                      reason=reason or Withheld.INTERVAL_UNBOUNDED))
+                                      reason=reason or Withheld.INSUFFICIENT))
     overall = tuple(OverallRate(role=role, task=task, cells=len(groups[role, task]), rate=rate)
                     for (role, task), rate in pooled.items() if rate is not None)
     return GatedRelease(cells=tuple(gated), overall=overall)

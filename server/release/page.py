@@ -18,6 +18,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from federation.privacy.units import up
 from federation.regions import is_user_assigned
 from federation.taxonomy import PartnerKind
 from server.release import words
@@ -32,7 +33,8 @@ BAR_WIDTH = 200
 def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"grouped": words.grouped, "day": lambda text: words.day(date.fromisoformat(text))}
+    environment.filters |= {"grouped": words.grouped, "up": up, "counted": words.counted,
+                            "day": lambda text: words.day(date.fromisoformat(text))}
     return environment
 
 

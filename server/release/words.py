@@ -25,11 +25,17 @@ BANDS = {"higher": "higher than overall", "lower": "lower than overall",
          "not_distinguishable": "not distinguishable from overall"}
 REASONS = {
     "too_few_partners": "too few partners, or of too few kinds, cover this region",
-    "below_threshold": "too few records for a safe figure",
-    "interval_unbounded": "too uncertain to bound",
+    "too_few_records": "too few records to publish safely",
+    "too_few_signals": "too few signals to publish safely",
+    "insufficient": "insufficient: the noise leaves the rate too uncertain to mean anything",
 }
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
            "December")
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """`1 partner`, `7 partners`."""
+    return f"{grouped(number)} {one if number == 1 else many}"
 
 
 def grouped(number: float) -> str:

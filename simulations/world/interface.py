@@ -64,6 +64,11 @@ class World(Protocol):
         ...
 
     @property
+    def regions_drawn(self) -> bool:
+        """True where texts are given and their regions drawn at random: a map of such a world describes no place."""
+        ...
+
+    @property
     def tasks(self) -> tuple[Task, ...]: ...
 
     @property

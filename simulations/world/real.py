@@ -119,6 +119,10 @@ class RealWorld:
         return False
 
     @property
+    def regions_drawn(self) -> bool:
+        return True
+
+    @property
     def tasks(self) -> tuple[Task, ...]:
         used = {_PARTS[part].task for part in self.parts}
         return tuple(task for task in Task if task in used)

@@ -71,6 +71,11 @@ class SyntheticWorld:
         return True
 
     @property
+    def regions_drawn(self) -> bool:
+        # A region comes first here, and what happens in it follows from it.
+        return False
+
+    @property
     def tasks(self) -> tuple[Task, ...]:
         return tuple(Task)
 

@@ -45,7 +45,8 @@ def make_plan(
                     declared_prevalence={Task.RECRUITMENT: 0.03, Task.DISTRESS: 0.06}, public_key=f"{i:064x}")
         for i, covered in enumerate(coverage))
     fields: dict[str, Any] = {
-        "study": "north-coast-2026", "label": "SYNTHETIC", "synthetic": True, "rehearsal": False,
+        "study": "north-coast-2026", "label": "SYNTHETIC", "synthetic": True, "regions_drawn": False,
+        "rehearsal": False,
         "period_end": date(2026, 6, 30),
         "purpose": "Find out in which regions records hold signals of recruitment and of distress.",
         "tasks": (Task.RECRUITMENT, Task.DISTRESS), "roster": roster,
@@ -95,7 +96,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A release of the states of the US, observed role only."""
     directory = tmp_path_factory.mktemp("states")
     plan = make_plan(tuple(sorted(us_grid())), (RegionRole.OBSERVED,), synthetic=False, study="state-signals",
-                     label="REAL TEXTS, DRAWN REGIONS")
+                     label="REAL TEXTS, DRAWN REGIONS", regions_drawn=True)
     publish(directory, plan, make_tables(plan, people=900))
     return directory
 

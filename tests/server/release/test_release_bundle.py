@@ -64,17 +64,19 @@ def test_withheld_cells_hold_no_number(twelve: Path) -> None:
 def test_nothing_of_a_withheld_cell_leaves(
     tmp_path: Path, plan: StudyPlan, tabled: Callable[..., SummedTables], published: Publish
 ) -> None:
-    """Change every withheld count as far as the threshold lets it: not one byte of any file moves."""
+    """Swap what withheld cells hold among themselves: only their sum is in the overall rates, and no byte moves."""
     tables = tabled(plan)
     published(tmp_path / "a", plan, tables)
     said = content(tmp_path / "a")
-    hidden = {(c["region"], c["role"], c["task"]) for c in said["cells"] if c["status"] == "withheld"}
+    # A cell of too few partners or signals stays that, whichever of their counts of signals it holds.
+    hidden = {(c["region"], c["role"], c["task"], c["reason"]) for c in said["cells"] if c["status"] == "withheld"}
     counts = tables.counts.copy()
-    for i, region in enumerate(tables.layout.regions):
-        for j, role in enumerate(tables.layout.roles):
-            for t, task in enumerate(tables.layout.tasks, start=1):
-                if (region, role.value, task.value) in hidden:
-                    counts[i, j, t] = -7
+    for j, role in enumerate(tables.layout.roles):
+        for t, task in enumerate(tables.layout.tasks, start=1):
+            for reason in (Withheld.TOO_FEW_SIGNALS, Withheld.TOO_FEW_PARTNERS):
+                rows = [i for i, region in enumerate(tables.layout.regions)
+                        if (region, role.value, task.value, reason.value) in hidden]
+                counts[rows, j, t] = np.roll(counts[rows, j, t], 1)
     assert not np.array_equal(counts, tables.counts)
     published(tmp_path / "b", plan, replace(tables, counts=counts))
     for name in FILES:
@@ -98,6 +100,13 @@ def test_table_has_a_row_a_cell_and_its_label(twelve: Path) -> None:
         else:
             assert int(row["rate_per_10000"]) == cell["display"]["rate"]
             assert float(row["rate_per_10000_unclipped"]) == cell["unclipped"]["rate"]
+
+
+def test_machines_can_tell_that_regions_were_drawn(twelve: Path, states: Path) -> None:
+    for directory, drawn in ((twelve, False), (states, True)):
+        rows = list(csv.DictReader(io.StringIO((directory / "regions.csv").read_text(encoding="utf-8"))))
+        assert content(directory)["regions_drawn"] is drawn
+        assert {row["regions_drawn"] for row in rows} == {"yes" if drawn else "no"}
 
 
 def test_fewer_than_three_partners_publish_nothing(

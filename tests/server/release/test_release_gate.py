@@ -68,8 +68,8 @@ def test_without_the_continuity_correction_more_than_1_percent_would() -> None:
 
 
 @pytest.mark.parametrize(("reviewed", "flagged", "expected"), [
-    (900, TAU, None), (900, TAU - 1, Withheld.BELOW_THRESHOLD), (TAU - 1, TAU, Withheld.BELOW_THRESHOLD),
-    (TAU, TAU, None), (-5, -5, Withheld.BELOW_THRESHOLD),
+    (900, TAU, None), (900, TAU - 1, Withheld.TOO_FEW_SIGNALS), (TAU - 1, TAU, Withheld.TOO_FEW_RECORDS),
+    (900, -5, Withheld.TOO_FEW_SIGNALS), (-5, -5, Withheld.TOO_FEW_RECORDS),
 ])
 def test_both_counts_must_reach_the_threshold(reviewed: int, flagged: int, expected: Withheld | None) -> None:
     assert reason(cell(reviewed, flagged)) is expected
@@ -93,7 +93,27 @@ def test_a_region_without_coverage_is_withheld() -> None:
 
 def test_unbounded_interval_is_withheld() -> None:
     # Only a lax threshold lets such a cell come this far.
-    assert reason(cell(25, 20), threshold=11) is Withheld.INTERVAL_UNBOUNDED
+    assert reason(cell(25, 20), threshold=11) is Withheld.INSUFFICIENT
+
+
+@pytest.mark.parametrize(("reviewed", "flagged", "expected"), [
+    (TAU, TAU, Withheld.INSUFFICIENT),  # 10,000 per 10,000, and up to 51,000 by its interval
+    (130, 60, Withheld.INSUFFICIENT),  # 1,950 to 8,100
+    (170, 60, None),  # 1,580 to 5,900
+    (900, 901, Withheld.INSUFFICIENT), (900, 900, None),
+])
+def test_a_figure_that_says_next_to_nothing_is_withheld(
+    reviewed: int, flagged: int, expected: Withheld | None
+) -> None:
+    assert reason(cell(reviewed, flagged)) is expected
+
+
+@given(st.integers(-50, 4000), st.integers(-50, 4000))
+def test_whatever_is_shown_is_a_rate_and_narrow(reviewed: int, flagged: int) -> None:
+    gated = gate(cell(reviewed, flagged))
+    for rate in [each.rate for each in gated.cells if isinstance(each, ShownCell)] + [o.rate for o in gated.overall]:
+        assert rate.value <= 10_000
+        assert rate.upper - rate.lower <= 5_000
 
 
 def test_the_public_reason_comes_first() -> None:
@@ -102,10 +122,11 @@ def test_the_public_reason_comes_first() -> None:
 
 @given(st.integers(-50, 4000), st.integers(-50, 4000))
 def test_withheld_cells_change_nothing_that_leaves(reviewed: int, flagged: int) -> None:
-    """Whatever a cell below the threshold holds, everything published stays the same."""
+    """Two cells below the threshold may swap what they hold: only their sum, in the overall rate, is ever told."""
     flagged = min(flagged, TAU - 1)
     shown = cell(2000, 150, "XA-02"), cell(1000, 300, "XA-03")
-    assert gate(cell(reviewed, flagged), *shown) == gate(cell(0, 0), *shown)
+    one = gate(cell(max(reviewed, TAU), flagged, "XA-01"), cell(700, 3, "XA-04"), *shown)
+    assert one == gate(cell(700, 3, "XA-01"), cell(max(reviewed, TAU), flagged, "XA-04"), *shown)
 
 
 def test_bands_compare_the_interval_with_the_overall_rate() -> None:
@@ -117,11 +138,30 @@ def test_bands_compare_the_interval_with_the_overall_rate() -> None:
     assert overall.rate == estimate_rate(1125, 9000, noise_variance=3 * VARIANCE)
 
 
-def test_overall_is_over_shown_cells_of_one_task() -> None:
-    gated = gate(cell(3000, 600), cell(3000, TAU - 1, "XA-02"), cell(3000, 90, "XA-03", Task.DISTRESS))
-    assert {each.task: each.rate for each in gated.overall} == {
-        Task.RECRUITMENT: estimate_rate(600, 3000, noise_variance=VARIANCE),
-        Task.DISTRESS: estimate_rate(90, 3000, noise_variance=VARIANCE)}
+def test_overall_is_over_all_cells_of_one_task() -> None:
+    """Over the shown cells alone it would be 2,000 per 10,000, with the noise of one."""
+    gated = gate(cell(3000, 600), cell(3000, TAU - 6, "XA-02"), cell(3000, 90, "XA-03", Task.DISTRESS),
+                 cell(3000, -10, "XA-04"))
+    assert {each.task: (each.cells, each.rate) for each in gated.overall} == {
+        Task.RECRUITMENT: (3, estimate_rate(630, 9000, noise_variance=3 * VARIANCE)),
+        Task.DISTRESS: (1, estimate_rate(90, 3000, noise_variance=VARIANCE))}
+
+
+def test_overall_does_not_lean_towards_cells_that_passed() -> None:
+    """Many equal cells near the threshold: about half pass, those with the higher noise, and the overall stays true."""
+    generator = np.random.default_rng(5)
+    noise = np.rint(generator.normal(0.0, 15.0, (400, 2))).astype(int)
+    gated = gate(*(cell(1000 + int(a), TAU + int(b), f"XA-{i:03d}") for i, (a, b) in enumerate(noise)))
+    shown = [each.rate.value for each in gated.cells if isinstance(each, ShownCell)]
+    (overall,) = gated.overall
+    assert 150 < len(shown) < 260
+    assert np.mean(shown) > 560
+    assert overall.rate.lower < TAU * 10 < overall.rate.upper
+    assert abs(overall.rate.value - TAU * 10) < 20
+
+
+def test_no_overall_without_a_shown_cell() -> None:
+    assert gate(cell(900, 200), kinds={}).overall == ()
     assert gate(cell(0, 0)).overall == ()
 
 

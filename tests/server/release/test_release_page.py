@@ -12,10 +12,15 @@ from pathlib import Path
 import pytest
 
 from federation.plan import StudyPlan
+from federation.privacy.guarantee import price
+from federation.privacy.units import up
+from federation.statistics import SummedTables
+from federation.taxonomy import RegionRole, Task
 from server.release.bundle import Release, verify_release
 from server.release.content import RESPONSIBLE_USE
 from server.release.page import render_page
 
+TWELVE = tuple(f"XA-{i:02d}" for i in range(1, 13))
 AVOIDED = ("victim", "suspect", "hot-spot", "hotspot", "hot spot", "predict", "target", "surveil")
 
 
@@ -66,6 +71,44 @@ def test_invented_figures_for_real_places_say_so(tmp_path: Path, planned: Callab
     assert "Tiles of the US lie roughly where the states do" in seen
 
 
+def test_drawn_regions_are_told_wherever_the_page_names_its_data(states: Path, twelve: Path) -> None:
+    """In the title, the banner, the lead, the tables and the foot; and nobody's own records are claimed."""
+    text = page(states)
+    seen = words(text)
+    assert "REGIONS DRAWN AT RANDOM" in text.split("<title>")[1].split("</title>")[0]
+    assert "REGIONS DRAWN AT RANDOM: these figures do not describe the places named" in seen
+    assert "drawn at random, so these figures do not describe the places named ." in seen
+    assert seen.count("REGIONS DRAWN AT RANDOM") >= 5
+    for directory in (states, twelve):
+        assert "searched their own records" not in words(page(directory))
+    assert "DRAWN AT RANDOM" not in words(page(twelve))
+
+
+def test_a_real_release_says_whose_records_were_searched(
+    tmp_path: Path, planned: Callable[..., StudyPlan], published: Callable[..., Release]
+) -> None:
+    published(tmp_path, planned(("RO-IS", "RO-CJ"), label="PILOT", synthetic=False))
+    seen = words(page(tmp_path))
+    assert "5 organisations searched their own records" in seen
+    assert "DRAWN AT RANDOM" not in seen
+
+
+def test_a_rehearsal_says_so_first_and_promises_nothing(
+    tmp_path: Path, planned: Callable[..., StudyPlan], published: Callable[..., Release], twelve: Path
+) -> None:
+    published(tmp_path, planned(rehearsal=True))
+    seen, real = words(page(tmp_path)), words(page(twelve))
+    assert seen.index("REHEARSAL: the noise can be repeated and protects nobody") < seen.index("Leelight release ·")
+    assert (seen.index("REHEARSAL: this release protects nobody") < seen.index("Records stay at home")
+            < seen.index("A rehearsal keeps no such promise"))
+    for promise in ("What protects people", "little can be learned about any one person", "By the usual yardstick"):
+        assert promise in real
+        assert promise not in seen
+    assert "rehearsal" not in real.lower()
+    assert {line.split(",")[2] for line in (tmp_path / "regions.csv").read_text().splitlines()} == {"rehearsal", "yes"}
+    assert {line.split(",")[2] for line in (twelve / "regions.csv").read_text().splitlines()} == {"rehearsal", "no"}
+
+
 def test_numbers_that_protect_are_stated(twelve: Path, key: object) -> None:
     release = verify_release(twelve, key.public)  # type: ignore[attr-defined]
     seen = words(page(twelve))
@@ -73,6 +116,48 @@ def test_numbers_that_protect_are_stated(twelve: Path, key: object) -> None:
                  "odds by 20 at most", "replace the person's slot by a null person", release.sha256,
                  release.content["plan_sha256"], release.content["model_sha256"]):
         assert part in seen
+
+
+def test_a_person_at_several_partners_costs_what_the_review_says(
+    twelve: Path, plan: StudyPlan, key: object
+) -> None:
+    """The page and a partner's review print one composed figure; doubling ε would be another."""
+    cost = price(plan)
+    said = verify_release(twelve, key.public).content["privacy"]["same_person_at_partners"]  # type: ignore[attr-defined]
+    assert said == [{"partners": k, "epsilon": epsilon} for k, epsilon in cost.at_partners]
+    told = ", ".join(f"ε up to {up(epsilon)} at {k} partners" for k, epsilon in cost.at_partners)
+    assert f"{told}, each at the same δ of 1e-05." in words(page(twelve))
+
+
+def test_why_a_cell_is_withheld_is_told_as_it_is(
+    tmp_path: Path, planned: Callable[..., StudyPlan], tabled: Callable[..., SummedTables],
+    published: Callable[..., Release]
+) -> None:
+    """Many records with few signals, few records, and a figure that says nothing, each in its own words and code."""
+    plan = planned(TWELVE[:4], (RegionRole.OBSERVED,), tasks=(Task.RECRUITMENT,), coverage=(TWELVE[:4],) * 7)
+    tables = tabled(plan)
+    tables.counts[:, 0] = [(9000, 4), (12, 4), (70, 69), (9000, 800)]
+    published(tmp_path, plan, tables)
+    seen, rows = words(page(tmp_path)), (tmp_path / "regions.csv").read_text().splitlines()[1:]
+    for told, code, row in zip(("too few signals to publish safely", "too few records to publish safely",
+                                "insufficient: the noise leaves the rate too uncertain to mean anything"),
+                               ("too_few_signals", "too_few_records", "insufficient"), rows, strict=False):
+        assert f"withheld: {told}" in seen
+        assert f",withheld,{code}," in row
+    assert "insufficient (an interval over half of all possible rates, or a rate above all records)" in seen
+    assert "yes: 7 partners of 3 kinds" in seen
+    assert "1 of 4 regions shown, 3 withheld. Overall rate of all 4 regions, shown or not: 485 " in seen
+
+
+def test_the_overall_rate_says_what_it_is_made_of(
+    tmp_path: Path, twelve: Path, planned: Callable[..., StudyPlan], published: Callable[..., Release]
+) -> None:
+    assert "those that are withheld included, made of their noisy numbers only" in words(page(twelve))
+    assert "overall rate of all 12 regions, shown or not" in words(page(twelve))
+    published(tmp_path, planned(TWELVE[:1], coverage=(TWELVE[:1],) * 3))
+    seen = words(page(tmp_path))
+    assert "1 of 1 region shown" in seen
+    assert "overall rate of the one region, shown or not" in seen
 
 
 def test_markup_in_public_text_stays_text(twelve: Path, key: object) -> None:

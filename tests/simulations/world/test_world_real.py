@@ -72,7 +72,7 @@ def test_dreaddit_alone_is_five_partners(root: Path) -> None:
     assert {p.kind for p in world.partners} == set(PartnerKind)
     assert {p.slots for p in world.partners} == {512}
     assert {share for p in world.partners for share in p.declared_prevalence.values()} == {0.5}
-    assert (world.label, world.synthetic) == ("real texts, drawn regions", False)
+    assert (world.label, world.synthetic, world.regions_drawn) == ("real texts, drawn regions", False, True)
 
 
 def test_every_row_goes_to_one_partner_unchanged(root: Path, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def rows(files: dict[str, Path]) -> dict[str, list[dict[str, str]]]:
 
 def test_it_is_a_world() -> None:
     world: World = WORLD
-    assert (world.label, world.synthetic, world.tasks) == ("SYNTHETIC", True, tuple(Task))
+    assert (world.label, world.synthetic, world.regions_drawn) == ("SYNTHETIC", True, False)
+    assert world.tasks == tuple(Task)
     kinds = Counter(p.kind for p in world.partners)
     assert kinds == {PartnerKind.PLATFORM: 3, PartnerKind.NGO: 3, PartnerKind.AGENCY: 2}
 
