@@ -49,6 +49,21 @@ def test_again_adds_nothing(desk: Desk) -> None:
     assert len(desk.store) == 10
 
 
+def test_again_adds_nothing_without_an_id_column(desk: Desk) -> None:
+    """A row is known again by its text, person and day; another person, day or text is another record."""
+    base = {k: v for k, v in BASE.items() if k != "source_id"}
+    content = [base, base | {"person": "p2"}, base | {"observed_at": "2025-03-02"}, base | {"text": "other words here"}]
+    file = write_csv(desk.folder / "a.csv", content)
+    assert desk.ingest(file).accepted == 4
+    report = desk.ingest(file)
+    assert (report.accepted, report.duplicates, len(desk.store)) == (0, 4, 4)
+    assert any("rows with the same text, person and day count as one record" in note for note in report.notes)
+    changed = write_csv(desk.folder / "b.csv", [base | {"channel": "helpline_call"}, base | {"text": "new words"}])
+    report = desk.ingest(changed)
+    assert (report.accepted, report.duplicates) == (1, 1)
+    assert not desk.ingest(write_csv(desk.folder / "c.csv", rows(2))).notes
+
+
 def test_duplicate_ids_in_one_file(desk: Desk) -> None:
     content = [*rows(3), {**rows(1)[0], "text": "a different invented text under the same id"}, rows(3)[2]]
     report = desk.ingest(write_csv(desk.folder / "a.csv", content))
@@ -109,6 +124,15 @@ def test_quarantine_keeps_no_identity(desk: Desk) -> None:
     assert raw["text"] == "mail <email>"
     assert raw["person"] == {"actor_key": actor_key(SECRET, "someone-77")}
     assert "unmapped" not in raw
+
+
+def test_quarantine_keeps_the_rows_id_as_it_is(desk: Desk) -> None:
+    """Digits of an id look like a telephone number; redacted, the row could not be found again."""
+    ids = ["0712345678fb6-4c1d", "+40 712 345 678", "3f2b8a90-1234-4567-8901-123456789012"]
+    content = [{**BASE, "source_id": one, "channel": "smoke"} for one in ids]
+    kept = desk.set_aside(desk.ingest(write_csv(desk.folder / "a.csv", content)))
+    assert [row["values"]["source_id"] for row in kept] == ids
+    assert [row["row"] for row in kept] == [2, 3, 4]
 
 
 def test_a_megabyte_of_text(desk: Desk) -> None:
