@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -174,7 +175,8 @@ class Converter:
         try:
             declared = TextRedaction(self._code(get, self.mapping.text_redaction, "text_redaction"))
         except ValueError:
-            raise RowFault(Reason.UNKNOWN_VALUE, self.mapping.text_redaction.column or "text_redaction") from None
+            raise RowFault(Reason.UNKNOWN_VALUE, self.mapping.text_redaction.column or "text_redaction",
+                           allowed=[value.value for value in TextRedaction]) from None
         return TextRedaction.RULES if declared is TextRedaction.NONE else declared
 
     def _language(self, get: Callable[[str | None], Any], text: str) -> tuple[str, float]:
@@ -264,7 +266,7 @@ class Converter:
             return None
         value = _translated(cell, source.values, source.column)
         if value not in _LABEL_VALUES:
-            raise RowFault(Reason.UNKNOWN_VALUE, source.column)
+            raise RowFault(Reason.UNKNOWN_VALUE, source.column, allowed=[value.value for value in LabelValue])
         who = word(get(source.provenance_column), source.provenance_column or "") or source.provenance
         if who is None:
             raise RowFault(Reason.MISSING_VALUE, source.provenance_column or "provenance")
@@ -311,7 +313,7 @@ def _translated(found: str, values: dict[str, str] | None, name: str) -> str:
         return found
     meaning = values.get(found, values.get(found.lower()))
     if meaning is None:
-        raise RowFault(Reason.UNKNOWN_VALUE, name)
+        raise RowFault(Reason.UNKNOWN_VALUE, name, allowed=values)
     return meaning
 
 
@@ -327,13 +329,14 @@ def _key_or_none(secret: bytes, value: Any) -> str | None:
 
 
 def _fault_of(error: ValidationError) -> RowFault:
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    first = error.errors(include_input=False, include_url=False)[0]
     # Only the names of our own fields and positions: a key may come from the file.
     known = {*Record.model_fields, "code", "role", "confidence", "task", "value", "provenance", "source", "fn", "vote"}
     place = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part in known) or "record"
     kind = first["type"]
     if kind in {"enum", "literal_error"}:
-        return RowFault(Reason.UNKNOWN_VALUE, place)
+        # For these two kinds the context is the list of our own words, such as "'yes', 'no' or 'maybe'".
+        return RowFault(Reason.UNKNOWN_VALUE, place, allowed=re.findall(r"'([^']*)'", first["ctx"]["expected"]))
     if "language" in place:
         return RowFault(Reason.BAD_LANGUAGE, place)
     if place.endswith("confidence"):

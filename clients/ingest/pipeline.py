@@ -20,7 +20,7 @@ from clients.ingest.identity_columns import identity_columns
 from clients.ingest.mapping import Mapping
 from clients.ingest.quarantine import Quarantine, Reason, RowFault
 from clients.ingest.readers import Row, Source, open_source
-from clients.ingest.report import VERY_MANY, IngestReport, PersonCounts
+from clients.ingest.report import MOST_FAULTS, VERY_MANY, Fault, IngestReport, PersonCounts
 from clients.pseudonyms import check_secret
 from clients.store import RecordStore
 from federation.errors import InputError
@@ -124,6 +124,8 @@ class _Run:
             languages=dict(self._languages), people=people, columns_dropped=dropped,
             columns_excluded=tuple(sorted(excluded)),
             retention=None if self._first is None or self._last is None else (self._first, self._last),
+            faults=tuple(Fault(reason=reason, field=field, rows=rows, allowed=allowed)
+                         for (reason, field, allowed), rows in self._quarantine.faults.most_common(MOST_FAULTS)),
             quarantine_file=self._quarantine.path, notes=tuple(self._notes(people, source)))
 
     def _notes(self, people: PersonCounts, source: Source) -> Iterator[str]:
