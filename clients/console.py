@@ -17,6 +17,7 @@ from federation.errors import InputError
 
 if TYPE_CHECKING:
     from clients.ingest.report import IngestReport
+    from clients.node import NodeHome
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -45,6 +46,8 @@ def ingest(
     exclude: Annotated[list[str] | None, typer.Option(help="Leave this column out. Repeat for several.")] = None,
     language_default: Annotated[str | None, typer.Option(
         help="Language (BCP 47) of texts whose language cannot be told.")] = None,
+    synthetic: Annotated[bool, typer.Option(
+        "--synthetic", help="The records are invented. A home for invented records takes no others.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Read a file into the record store: checked, redacted, pseudonymised.
@@ -52,7 +55,8 @@ def ingest(
     Exit code 0: every row is in the store. 3: some rows were set aside. 2: refused, or no row could be used.
     """
     try:
-        report = _ingest(file, mapping, home, _date(retention_until), frozenset(exclude or ()), language_default)
+        report = _ingest(file, mapping, home, _date(retention_until), frozenset(exclude or ()), language_default,
+                         synthetic=synthetic)
     except InputError as error:
         print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
         raise typer.Exit(2) from None
@@ -64,7 +68,7 @@ def ingest(
 
 
 def _ingest(file: Path, mapping_name: str, home: Path, until: date | None, exclude: frozenset[str],
-            language: str | None) -> IngestReport:
+            language: str | None, *, synthetic: bool) -> IngestReport:
     # Imported here so that `--help` does not wait for pandas and SQLAlchemy.
     from clients.ingest.mapping import load_mapping
     from clients.ingest.pipeline import ingest_file
@@ -72,6 +76,8 @@ def _ingest(file: Path, mapping_name: str, home: Path, until: date | None, exclu
     from clients.store import RecordStore
 
     node = NodeHome.load(home)
+    if not synthetic:
+        _check_real(node)
     mapping = load_mapping(mapping_name)
     if language is not None:
         mapping = mapping.model_copy(update={"language": mapping.language.model_copy(update={"default": language})})
@@ -84,6 +90,18 @@ def _ingest(file: Path, mapping_name: str, home: Path, until: date | None, exclu
             file, mapping=mapping, store=store, secret=node.person_secret(), partner_kind=node.settings.kind,
             today=datetime.now(UTC).date(), quarantine_dir=node.quarantine_dir, retention_until=until, exclude=exclude,
             synthetic=node.settings.synthetic, progress=lambda rows: bar.update(task, completed=rows))
+
+
+def _check_real(node: NodeHome) -> None:
+    """Refuse a home that cannot protect real people: its secrets may follow from a public seed."""
+    settings = node.settings
+    if settings.synthetic or settings.reproducible_noise is not None:
+        which = "synthetic: true" if settings.synthetic else "reproducible_noise"
+        raise InputError(
+            str(node.path / "node.yaml"), f"has {which}, so this home is for invented or public records: anybody may "
+            "be able to work out its person secret, and so whose records they are, and its noise may protect nobody",
+            bound="invented records, with --synthetic",
+            remedy="make a home of your own with `leelight partner init` and take real records in there")
 
 
 def _date(value: str | None) -> date | None:

@@ -12,9 +12,11 @@ joining two people into one unit costs a little accuracy, splitting one person i
 from __future__ import annotations
 
 import hmac
+import json
 import secrets
 import unicodedata
 from contextlib import suppress
+from datetime import date
 from pathlib import Path
 from uuid import UUID
 
@@ -64,7 +66,20 @@ def record_id(secret: bytes, source_id: str, *, namespace: str = "") -> UUID:
     `namespace` (the mapping's name) keeps row 17 of one export apart from row 17 of another system. Unlike people, ids
     of records are compared exactly: joining two records would lose one.
     """
-    digest = bytearray(_digest(secret, b"record\0" + _bytes(namespace) + b"\0" + _bytes(source_id.strip())))
+    return _uuid(_digest(secret, b"record\0" + _bytes(namespace) + b"\0" + _bytes(source_id.strip())))
+
+
+def content_id(secret: bytes, *, text: str, actor_key: str | None, observed_at: date) -> UUID:
+    """A record id for a row whose source has none: rows alike in text, person and day are one record.
+
+    Keyed, so that nobody else can test a guessed text against it.
+    """
+    # JSON keeps the parts apart, whatever a text holds, and escapes what is no valid UTF-8.
+    return _uuid(_digest(secret, b"content\0" + json.dumps([observed_at.isoformat(), actor_key, text]).encode()))
+
+
+def _uuid(key: bytes) -> UUID:
+    digest = bytearray(key)
     digest[6] = (digest[6] & 0x0F) | 0x80
     digest[8] = (digest[8] & 0x3F) | 0x80
     return UUID(bytes=bytes(digest))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from pydantic import ValidationError
 
@@ -16,7 +17,7 @@ from clients.ingest.mapping import CodeSource, LabelSource, Mapping, RegionSourc
 from clients.ingest.quarantine import Reason, RowFault
 from clients.ingest.redaction import redact
 from clients.ingest.values import day, flag, lookup, share, structure, word, words
-from clients.pseudonyms import actor_key, record_id
+from clients.pseudonyms import actor_key, content_id, record_id
 from federation.errors import InputError
 from federation.records import MAX_TEXT_CHARS, Record, RegionMention
 from federation.regions import check_country, check_region
@@ -51,8 +52,9 @@ class Converter:
         # Cheap checks first: redaction and language detection are most of the work.
         observed = self._observed(get)
         retention = self._retention(get, observed)
+        person = self._person(get)
         fields: dict[str, Any] = {
-            "actor_key": self._person(get), "record_id": self._id(get), "partner_kind": self.partner_kind,
+            "actor_key": person, "record_id": self._id(get, person, observed), "partner_kind": self.partner_kind,
             "observed_at": observed, "retention_until": retention,
             "channel": self._code(get, self.mapping.channel, "channel"),
             "actor_kind": self._code(get, self.mapping.actor_kind, "actor_kind"),
@@ -70,9 +72,10 @@ class Converter:
             raise _fault_of(error) from None
 
     def keepable(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The mapped columns of a row in a form that may lie in quarantine: redacted, and the person as a key."""
+        """The mapped columns of a row in a form that may lie in quarantine: redacted but for the row's id, the person as a key."""
         person = set(self.mapping.person.columns) if self.mapping.person else set()
         text = set(self.mapping.text.columns)
+        ids = set(self.mapping.source_id.columns) - text if self.mapping.source_id else set()
         kept: dict[str, Any] = {}
         get = self._getter(values)
         for column in self.mapping.columns():
@@ -81,6 +84,10 @@ class Converter:
                 continue
             if column in person:
                 kept[column] = {"actor_key": _key_or_none(self.secret, value)}
+                continue
+            if column in ids:
+                # As it is, or nobody could find the row again: the digits of an id can look like a telephone number.
+                kept[column] = str(value)[:_KEPT_CHARS]
                 continue
             limit = _RAW_LIMIT if column in text else _KEPT_CHARS
             kept[column] = redact(str(value)[:limit])[0]
@@ -91,13 +98,17 @@ class Converter:
             return None if column is None or column in self.excluded else lookup(values, column)
         return get
 
-    def _text(self, get: Callable[[str | None], Any]) -> tuple[str, Counter[str]]:
+    def _raw_text(self, get: Callable[[str | None], Any]) -> str:
         source = self.mapping.text
-        name = "+".join(source.columns)
-        parts = [part for column in source.columns if (part := word(get(column), column)) is not None]
-        if sum(map(len, parts)) > _RAW_LIMIT:
+        return source.joiner.join(
+            part for column in source.columns if (part := word(get(column), column)) is not None)
+
+    def _text(self, get: Callable[[str | None], Any]) -> tuple[str, Counter[str]]:
+        name = "+".join(self.mapping.text.columns)
+        raw = self._raw_text(get)
+        if len(raw) > _RAW_LIMIT:
             raise RowFault(Reason.TEXT_TOO_LONG, name)
-        text, redacted = redact(source.joiner.join(parts))
+        text, redacted = redact(raw)
         if not text:
             raise RowFault(Reason.EMPTY_TEXT, name)
         if len(text) > MAX_TEXT_CHARS:
@@ -120,16 +131,15 @@ class Converter:
         # A row without its person would silently become its own unit, with less protection than its neighbours.
         raise RowFault(Reason.MISSING_VALUE, "+".join(source.columns))
 
-    def _id(self, get: Callable[[str | None], Any]) -> UUID:
+    def _id(self, get: Callable[[str | None], Any], person: str | None, observed: date) -> UUID:
         source = self.mapping.source_id
-        if source is None:
-            return uuid4()
-        for column in source.columns:
+        for column in source.columns if source else ():
             found = word(get(column), column)
             if found is not None:
                 return record_id(self.secret, found, namespace=self.mapping.name)
-        if source.optional:
-            return uuid4()
+        if source is None or source.optional:
+            # Of the text as it came, so that a later version of redaction gives the same id.
+            return content_id(self.secret, text=self._raw_text(get), actor_key=person, observed_at=observed)
         raise RowFault(Reason.MISSING_VALUE, "+".join(source.columns))
 
     def _observed(self, get: Callable[[str | None], Any]) -> date:
@@ -165,7 +175,8 @@ class Converter:
         try:
             declared = TextRedaction(self._code(get, self.mapping.text_redaction, "text_redaction"))
         except ValueError:
-            raise RowFault(Reason.UNKNOWN_VALUE, self.mapping.text_redaction.column or "text_redaction") from None
+            raise RowFault(Reason.UNKNOWN_VALUE, self.mapping.text_redaction.column or "text_redaction",
+                           allowed=[value.value for value in TextRedaction]) from None
         return TextRedaction.RULES if declared is TextRedaction.NONE else declared
 
     def _language(self, get: Callable[[str | None], Any], text: str) -> tuple[str, float]:
@@ -255,7 +266,7 @@ class Converter:
             return None
         value = _translated(cell, source.values, source.column)
         if value not in _LABEL_VALUES:
-            raise RowFault(Reason.UNKNOWN_VALUE, source.column)
+            raise RowFault(Reason.UNKNOWN_VALUE, source.column, allowed=[value.value for value in LabelValue])
         who = word(get(source.provenance_column), source.provenance_column or "") or source.provenance
         if who is None:
             raise RowFault(Reason.MISSING_VALUE, source.provenance_column or "provenance")
@@ -302,7 +313,7 @@ def _translated(found: str, values: dict[str, str] | None, name: str) -> str:
         return found
     meaning = values.get(found, values.get(found.lower()))
     if meaning is None:
-        raise RowFault(Reason.UNKNOWN_VALUE, name)
+        raise RowFault(Reason.UNKNOWN_VALUE, name, allowed=values)
     return meaning
 
 
@@ -318,13 +329,14 @@ def _key_or_none(secret: bytes, value: Any) -> str | None:
 
 
 def _fault_of(error: ValidationError) -> RowFault:
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    first = error.errors(include_input=False, include_url=False)[0]
     # Only the names of our own fields and positions: a key may come from the file.
     known = {*Record.model_fields, "code", "role", "confidence", "task", "value", "provenance", "source", "fn", "vote"}
     place = ".".join(str(part) for part in first["loc"] if isinstance(part, int) or part in known) or "record"
     kind = first["type"]
     if kind in {"enum", "literal_error"}:
-        return RowFault(Reason.UNKNOWN_VALUE, place)
+        # For these two kinds the context is the list of our own words, such as "'yes', 'no' or 'maybe'".
+        return RowFault(Reason.UNKNOWN_VALUE, place, allowed=re.findall(r"'([^']*)'", first["ctx"]["expected"]))
     if "language" in place:
         return RowFault(Reason.BAD_LANGUAGE, place)
     if place.endswith("confidence"):

@@ -1,8 +1,8 @@
 """Ingest: a file in, records in the store, and a report.
 
 Order for each batch: rows set aside reach the disk, then the batch is committed in one transaction. A kill at any point
-loses no accepted record; ingesting the file again completes it, and rows already there count as duplicates (where the
-mapping names an id column).
+loses no accepted record; ingesting the file again completes it, and rows already there count as duplicates, by their
+id or, where they have none, by their text, person and day.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from clients.ingest.identity_columns import identity_columns
 from clients.ingest.mapping import Mapping
 from clients.ingest.quarantine import Quarantine, Reason, RowFault
 from clients.ingest.readers import Row, Source, open_source
-from clients.ingest.report import VERY_MANY, IngestReport, PersonCounts
+from clients.ingest.report import MOST_FAULTS, VERY_MANY, Fault, IngestReport, PersonCounts
 from clients.pseudonyms import check_secret
 from clients.store import RecordStore
 from federation.errors import InputError
@@ -124,17 +124,20 @@ class _Run:
             languages=dict(self._languages), people=people, columns_dropped=dropped,
             columns_excluded=tuple(sorted(excluded)),
             retention=None if self._first is None or self._last is None else (self._first, self._last),
-            quarantine_file=self._quarantine.path, notes=tuple(self._notes(people)))
+            faults=tuple(Fault(reason=reason, field=field, rows=rows, allowed=allowed)
+                         for (reason, field, allowed), rows in self._quarantine.faults.most_common(MOST_FAULTS)),
+            quarantine_file=self._quarantine.path, notes=tuple(self._notes(people, source)))
 
-    def _notes(self, people: PersonCounts) -> Iterator[str]:
+    def _notes(self, people: PersonCounts, source: Source) -> Iterator[str]:
         mapping = self._converter.mapping
         if self._accepted + self._duplicates == 0:
             yield "no row could be used; the table above says why."
         if mapping.person is None:
             yield ("this mapping has no person column: each record counts as its own person, so somebody who wrote "
                    "several is protected for each record alone, not for all of them together.")
-        if mapping.source_id is None:
-            yield "this mapping has no id column: ingesting the same file again would add every record again."
+        ids = mapping.source_id.columns if mapping.source_id else ()
+        if not any(_present(column, set(source.columns)) for column in ids):
+            yield "the file has no id column: rows with the same text, person and day count as one record."
         if people.most > VERY_MANY:
             yield (f"one person has {people.most:,} records. Check that the person column holds people and not a "
                    "shared account; training reads only a few records of each person.")

@@ -2,7 +2,7 @@
 
 One JSON Lines file (mode 0600) for each ingest that needed one. A line holds the row's place in the file, the field,
 the reason, the remedy, and the mapped columns so that the row can be repaired. Texts are redacted, the person id is
-replaced by its key, and columns that the mapping does not name are not kept.
+replaced by its key, the row's own id stays as it is, and columns that the mapping does not name are not kept.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Iterable
 from collections.abc import Mapping as Values
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -64,10 +65,10 @@ REMEDY: dict[Reason, str] = {
 
 
 class RowFault(Exception):
-    """One row cannot be used. Carries no value of the row."""
+    """One row cannot be used. Carries no value of the row; `allowed` are the words that the schema or mapping names."""
 
-    def __init__(self, reason: Reason, field: str) -> None:
-        self.reason, self.field = reason, field
+    def __init__(self, reason: Reason, field: str, *, allowed: Iterable[str] = ()) -> None:
+        self.reason, self.field, self.allowed = reason, field, tuple(allowed)
         super().__init__(f"{field}: {reason.value}")
 
 
@@ -81,6 +82,8 @@ class Quarantine:
         self._handle: int | None = None
         self._pending: list[str] = []
         self.reasons: Counter[str] = Counter()
+        self.faults: Counter[tuple[Reason, str, tuple[str, ...]]] = Counter()
+        """Rows by reason, field and what the field allows."""
 
     @property
     def path(self) -> Path | None:
@@ -90,8 +93,10 @@ class Quarantine:
     def put(self, row: int, fault: RowFault, values: Values[str, Any]) -> None:
         """Set a row aside. `values` must be safe to keep already (see `clients.ingest.convert.keepable`)."""
         self.reasons[fault.reason.value] += 1
+        self.faults[fault.reason, fault.field, fault.allowed] += 1
+        allowed = {"allowed": fault.allowed} if fault.allowed else {}
         self._pending.append(json.dumps(
-            {"row": row, "field": fault.field, "reason": fault.reason.value, "remedy": REMEDY[fault.reason],
+            {"row": row, "field": fault.field, "reason": fault.reason.value, "remedy": REMEDY[fault.reason], **allowed,
              "values": dict(values)}, default=str))
 
     def flush(self) -> None:

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from clients.ingest.quarantine import REMEDY, Reason
 
+MOST_FAULTS = 20
 VERY_MANY = 1_000
 """Records of one person beyond which the report asks whether the person column is right."""
 
@@ -43,8 +45,27 @@ def _quantile(sizes: dict[int, int], people: int, share: float) -> int:
     return 0
 
 
+class Fault(BaseModel):
+    """What was wrong with `rows` rows: the same thing in the same field."""
+
+    model_config = ConfigDict(frozen=True)
+
+    reason: Reason
+    field: str
+    rows: int
+    allowed: tuple[str, ...] = ()
+
+    @property
+    def remedy(self) -> str:
+        """What to do, with the words that the field allows."""
+        return REMEDY[self.reason] + (f": {', '.join(self.allowed)}" if self.allowed else "")
+
+
 class IngestReport(BaseModel):
-    """Every row read is accepted, a duplicate, or quarantined: `rows` is their sum."""
+    """Every row read is accepted, a duplicate, or quarantined: `rows` is their sum.
+
+    `faults` are the commonest by field; `quarantined` counts all rows set aside by reason.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -54,6 +75,7 @@ class IngestReport(BaseModel):
     accepted: int
     duplicates: int
     quarantined: dict[str, int]
+    faults: tuple[Fault, ...]
     redacted: dict[str, int]
     languages: dict[str, int]
     people: PersonCounts
@@ -72,22 +94,25 @@ class IngestReport(BaseModel):
 
     def show(self, console: Console) -> None:
         """Print the report as tables."""
-        table = Table(title=f"Ingest of {self.file} with mapping {self.mapping}", show_header=False,
+        table = Table(title=escape(f"Ingest of {self.file} with mapping {self.mapping}"), show_header=False,
                       title_justify="left")
         table.add_column(style="bold")
-        table.add_column()
+        table.add_column(overflow="fold")
         for name, value in self._lines():
-            table.add_row(name, value)
+            table.add_row(name, escape(value))
         console.print(table)
         if self.quarantined:
             aside = Table(title="Set aside", title_justify="left")
-            for heading in ("rows", "reason", "what to do"):
-                aside.add_column(heading)
-            for reason, count in sorted(self.quarantined.items(), key=lambda item: -item[1]):
-                aside.add_row(f"{count:,}", reason, REMEDY[Reason(reason)])
+            for heading in ("rows", "field", "reason", "what to do"):
+                aside.add_column(heading, overflow="fold")
+            for fault in self.faults:
+                aside.add_row(f"{fault.rows:,}", escape(fault.field), fault.reason.value, escape(fault.remedy))
             console.print(aside)
+        if self.quarantine_file:
+            # On a line of its own and never cut, so that it can be copied.
+            console.print(f"Rows set aside are in {escape(str(self.quarantine_file))}", soft_wrap=True)
         for note in self.notes:
-            console.print(f"[yellow]Note:[/yellow] {note}")
+            console.print(f"[yellow]Note:[/yellow] {escape(note)}")
 
     def _lines(self) -> list[tuple[str, str]]:
         people = self.people
@@ -106,8 +131,6 @@ class IngestReport(BaseModel):
             lines.append(("columns excluded by you", ", ".join(self.columns_excluded)))
         if self.retention:
             lines.append(("kept until", f"{self.retention[0]} to {self.retention[1]}"))
-        if self.quarantine_file:
-            lines.append(("rows set aside are in", str(self.quarantine_file)))
         return lines
 
 

@@ -105,7 +105,7 @@ def flag(value: Any, field: str) -> bool | None:
         return None
     if text.lower() in _YES | _NO:
         return text.lower() in _YES
-    raise RowFault(Reason.UNKNOWN_VALUE, field)
+    raise RowFault(Reason.UNKNOWN_VALUE, field, allowed=(*sorted(_YES), *sorted(_NO)))
 
 
 def words(value: Any, field: str, separator: str) -> list[str]:

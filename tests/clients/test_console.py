@@ -65,6 +65,20 @@ def test_nothing_usable(home: Path, tmp_path: Path) -> None:
     assert "no row could be used" in result.output
 
 
+@pytest.mark.parametrize("setting", [{"synthetic": True}, {"reproducible_noise": "cd" * 32}])
+def test_a_simulations_home_takes_no_real_records(tmp_path: Path, setting: dict[str, object]) -> None:
+    """Its person secret follows from a seed that anybody can know."""
+    home = tmp_path / "simulated"
+    NodeHome.create(home, NodeSettings.model_validate(NODE | setting))
+    file = write_csv(tmp_path / "a.csv", rows(3, retention_until=LATER))
+    result = run(home, file)
+    assert result.exit_code == 2
+    for said in (next(iter(setting)), "person secret", "leelight partner init", "--synthetic"):
+        assert said in result.stderr
+    assert not (home / "records.sqlite").exists()
+    assert run(home, file, "--synthetic").exit_code == 0
+
+
 def test_language_default(home: Path, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "a.csv", rows(1, retention_until=LATER, text="ok"))
     report = json.loads(run(home, file, "--json", "--language-default", "ro").stdout)

@@ -1,10 +1,12 @@
 import hashlib
 import hmac
+from datetime import date
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from clients.pseudonyms import actor_key, check_secret, load_or_create_secret, record_id
+from clients.pseudonyms import actor_key, check_secret, content_id, load_or_create_secret, record_id
 from federation.errors import InputError
 
 SECRET = bytes(range(32))
@@ -36,6 +38,20 @@ def test_record_ids() -> None:
     assert len({made, record_id(SECRET, "17", namespace="b"), record_id(SECRET, "17x", namespace="a"),
                 record_id(SECRET, "17X", namespace="a")}) == 4
     assert made.hex != actor_key(SECRET, "17")
+
+
+def test_ids_from_content() -> None:
+    """Equal in all three parts, or another record; the parts cannot run into each other; and only with the secret."""
+    def made(text: str = "a", person: str | None = "b", day: int = 1, secret: bytes = SECRET) -> str:
+        return content_id(secret, text=text, actor_key=person, observed_at=date(2025, 3, day)).hex
+
+    assert made() == made()
+    assert UUID(made()).version == 8
+    expected = hmac.new(SECRET, b'content\0["2025-03-01", "b", "a"]', hashlib.sha256).hexdigest()
+    assert made()[:12] == expected[:12]
+    others = [made(text="A"), made(text="a "), made(person=None), made(person="c"), made(day=2), made(secret=bytes(32)),
+              made(text='a", "b', person=None), made(text="\ud800"), record_id(SECRET, "a", namespace="b").hex]
+    assert len({made(), *others}) == 10
 
 
 def test_a_lone_surrogate_gives_a_key() -> None:

@@ -8,14 +8,17 @@ import sys
 import time
 import tracemalloc
 from datetime import date
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from clients.ingest.mapping import Mapping, load_mapping
+from clients.ingest.quarantine import Reason
 from clients.pseudonyms import actor_key
 from clients.store import RecordStore
 from federation.errors import InputError
@@ -47,6 +50,21 @@ def test_again_adds_nothing(desk: Desk) -> None:
     report = desk.ingest(file)
     assert (report.accepted, report.duplicates, report.exit_code) == (0, 10, 0)
     assert len(desk.store) == 10
+
+
+def test_again_adds_nothing_without_an_id_column(desk: Desk) -> None:
+    """A row is known again by its text, person and day; another person, day or text is another record."""
+    base = {k: v for k, v in BASE.items() if k != "source_id"}
+    content = [base, base | {"person": "p2"}, base | {"observed_at": "2025-03-02"}, base | {"text": "other words here"}]
+    file = write_csv(desk.folder / "a.csv", content)
+    assert desk.ingest(file).accepted == 4
+    report = desk.ingest(file)
+    assert (report.accepted, report.duplicates, len(desk.store)) == (0, 4, 4)
+    assert any("rows with the same text, person and day count as one record" in note for note in report.notes)
+    changed = write_csv(desk.folder / "b.csv", [base | {"channel": "helpline_call"}, base | {"text": "new words"}])
+    report = desk.ingest(changed)
+    assert (report.accepted, report.duplicates) == (1, 1)
+    assert not desk.ingest(write_csv(desk.folder / "c.csv", rows(2))).notes
 
 
 def test_duplicate_ids_in_one_file(desk: Desk) -> None:
@@ -109,6 +127,54 @@ def test_quarantine_keeps_no_identity(desk: Desk) -> None:
     assert raw["text"] == "mail <email>"
     assert raw["person"] == {"actor_key": actor_key(SECRET, "someone-77")}
     assert "unmapped" not in raw
+
+
+def test_quarantine_keeps_the_rows_id_as_it_is(desk: Desk) -> None:
+    """Digits of an id look like a telephone number; redacted, the row could not be found again."""
+    ids = ["0712345678fb6-4c1d", "+40 712 345 678", "3f2b8a90-1234-4567-8901-123456789012"]
+    content = [{**BASE, "source_id": one, "channel": "smoke"} for one in ids]
+    kept = desk.set_aside(desk.ingest(write_csv(desk.folder / "a.csv", content)))
+    assert [row["values"]["source_id"] for row in kept] == ids
+    assert [row["row"] for row in kept] == [2, 3, 4]
+
+
+@pytest.mark.parametrize(("change", "field", "allowed"), [
+    ({"channel": "smoke"}, "channel", {"public_post", "helpline_call"}),
+    ({"label_distress": "maybe"}, "label_distress", {"positive", "negative", "unverified"}),
+    ({"label_distress": "positive", "label_distress_provenance": "hearsay"}, "labels.0.provenance", {"human_expert"}),
+    ({"text_redaction": "magic"}, "text_redaction", {"none", "rules", "rules+human"}),
+    ({"exclude_training": "perhaps"}, "exclude_training", {"yes", "no", "true", "false"}),
+])
+def test_the_report_names_the_field_and_what_it_allows(
+    desk: Desk, change: dict[str, Any], field: str, allowed: set[str]
+) -> None:
+    report = desk.ingest(write_csv(desk.folder / "a.csv", rows(2, **change)))
+    [fault] = report.faults
+    assert (fault.reason, fault.field, fault.rows) == (Reason.UNKNOWN_VALUE, field, 2)
+    assert allowed <= set(fault.allowed)
+    assert desk.set_aside(report)[0]["allowed"] == list(fault.allowed)
+    out = StringIO()
+    report.show(Console(file=out, width=200))
+    assert field in out.getvalue()
+    assert all(word in out.getvalue() for word in allowed)
+
+
+def test_the_mappings_own_words_are_the_allowed_ones(desk: Desk) -> None:
+    content = [{"doc_id": "1", "group": "a", "text": "an invented text", "label": "7", "confidence": "1",
+                "timestamp_month": "2018-03"}]
+    report = desk.ingest(write_csv(desk.folder / "a.csv", content), load_mapping("dreaddit"))
+    assert [(fault.field, set(fault.allowed)) for fault in report.faults] == [("label", {"0", "1"})]
+
+
+def test_the_place_of_the_quarantine_is_printed_whole(tmp_path: Path) -> None:
+    deep = tmp_path / ("a-long-folder-name" * 6) / "with[brackets]"
+    deep.mkdir(parents=True)
+    desk = Desk(deep)
+    report = desk.ingest(write_csv(deep / "a.csv", rows(2, channel="smoke")))
+    out = StringIO()
+    report.show(Console(file=out, width=60))
+    assert str(report.quarantine_file) in out.getvalue()
+    desk.store.close()
 
 
 def test_a_megabyte_of_text(desk: Desk) -> None:
