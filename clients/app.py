@@ -15,6 +15,7 @@ import os
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from flwr.clientapp import ClientApp
 from clients.accounts import open_account
 from clients.admission import admitted, listed
 from clients.counting import noisy_table
-from clients.features import Prepared, prepare
+from clients.features import Prepared, plan_encoder, prepare
 from clients.ledger import LedgerRequest, Stage
 from clients.node import NodeHome
 from clients.people import Population, training_people
@@ -115,7 +116,9 @@ def _guarded(handler: Handler) -> Callable[[Message, Context], Message]:
         except Refusal as refusal:
             log.warning("refused: %s", refusal.code)
             reply = Reply(code=refusal.code)
-        except Exception as error:  # noqa: BLE001  the door: nothing but a fixed code may pass
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  the door: nothing but a fixed code may pass
             frame = traceback.extract_tb(error.__traceback__)[-1]
             log.error("failed: %s at %s:%s", type(error).__name__, Path(frame.filename).name, frame.lineno)
             reply = Reply(code=RefusalCode.FAILED)
@@ -132,10 +135,8 @@ class _Work:
     people: Population | None = None
 
 
-@lru_cache(maxsize=32)
-def _prepared(home: Path, plan: str, generation: int, policy: Policy) -> _Work:
-    del home, plan, generation, policy
-    return _Work()
+_works: dict[Path, tuple[object, _Work]] = {}
+"""By home, the newest work alone: what was erased or has run out must not stay in memory."""
 
 
 def _kept(session: Session) -> _Work:
@@ -144,15 +145,32 @@ def _kept(session: Session) -> _Work:
     if path.is_file():
         with RecordStore(path) as store:
             generation = store.generation()
-    # The rules say which records take part, so a change of rules is a change of records.
-    return _prepared(session.home.path, session.plan.sha256, generation, session.policy)
+    # The rules say which records take part, and the day which of them may still be kept.
+    state = session.plan.sha256, generation, session.policy, date.today()
+    if _works.get(session.home.path, (None,))[0] != state:
+        _works[session.home.path] = state, _Work()
+    return _works[session.home.path][1]
 
 
 def _records(session: Session) -> Prepared:
     kept = _kept(session)
     if kept.records is None:
-        kept.records = prepare(session.home, session.plan)
+        kept.records = prepare(session.home, session.plan, policy=session.policy)
     return kept.records
+
+
+def _require_ready(session: Session) -> None:
+    """Whatever would stop the work and can be known without touching a record, before anything is charged.
+
+    Raises:
+        Refusal: `not_ready` or `not_configured`.
+    """
+    if not session.home.store_path.is_file():
+        raise Refusal(RefusalCode.NOT_READY, "no record store: ingest a file first")
+    try:
+        plan_encoder(session.home, session.plan.encoder)
+    except InputError as error:
+        raise Refusal(RefusalCode.NOT_CONFIGURED, str(error)) from None
 
 
 def _people(session: Session) -> Population:
@@ -181,6 +199,7 @@ def _paid(session: Session, stage: Stage, work: Callable[[], Reply]) -> Reply:
 
     What the account says in detail is for the partner; to the coordinator goes its code.
     """
+    _require_ready(session)
     number = max(1, session.request.round_number)
     request = LedgerRequest.of(session.plan, stage, number, request_sha256(session.request))
     with open_account(session.home, session.policy.ceilings) as ledger:

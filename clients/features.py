@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from clients.node import NodeHome
+from clients.policy import Policy
 from clients.selection import taking_part
 from clients.store import RecordStore
 from federation.encoders import Encoder, load_encoder
@@ -74,15 +75,22 @@ def usable_frame(home: NodeHome, plan: StudyPlan) -> pd.DataFrame:
         return store.frame(max(date.today(), plan.period_end))
 
 
-def prepare(home: NodeHome, plan: StudyPlan, *, progress: Callable[[int], None] | None = None) -> Prepared:
+def prepare(home: NodeHome, plan: StudyPlan, *, policy: Policy | None = None,
+            progress: Callable[[int], None] | None = None) -> Prepared:
     """Read the store, leave out what the policy refuses or the encoder cannot read, and look up or compute features.
+
+    Args:
+        home: whose records.
+        plan: names the encoder.
+        policy: the rules that were checked for this piece of work; read from the home if not given.
+        progress: called with the number of texts just settled.
 
     Raises:
         Refusal: `not_ready`, if nothing was ever ingested here.
         InputError: if the node has no usable policy.
     """
     frame, encoder = usable_frame(home, plan), plan_encoder(home, plan.encoder)
-    chosen = taking_part(frame, home.policy(), encoder)
+    chosen = taking_part(frame, policy or home.policy(), encoder)
     cache = FeatureCache(home.cache_dir, encoder, key=home.person_secret())
     features = cache.features(list(chosen.frame["text"]), progress=progress)
     # The text has done its work; nothing downstream needs it.

@@ -135,8 +135,8 @@ class RecordStore:
     def add(self, records: Sequence[Record]) -> AddResult:
         """Add a batch in one transaction; ids already present are left as they are.
 
-        A duplicate with the same text is the same record seen again. One with another text is a clash of ids: it is
-        a duplicate too, and its position is in `conflicts` so that the caller does not lose it silently.
+        A duplicate with the same text and person is the same record seen again. One with another is a clash of ids: it
+        is a duplicate too, and its position is in `conflicts` so that the caller does not lose it silently.
         """
         if not records:
             return AddResult(0, ())
@@ -144,19 +144,19 @@ class RecordStore:
         conflicts: list[int] = []
         positions: list[int] = []
         fresh: dict[str, dict[str, Any]] = {}
-        texts: dict[str, str] = {}
+        seen: dict[str, tuple[str, str | None]] = {}
         with self._write() as connection:
-            known = self._texts(connection, [r.record_id.hex for r in records])
+            known = self._known(connection, [r.record_id.hex for r in records])
             for position, record in enumerate(records):
                 key = record.record_id.hex
-                earlier = known.get(key, texts.get(key))
+                earlier = known.get(key, seen.get(key))
                 if earlier is None:
-                    texts[key] = record.text
+                    seen[key] = record.text, record.actor_key
                     fresh[key] = _row(record)
                     positions.append(position)
                     continue
                 duplicates.append(record.record_id)
-                if earlier != record.text:
+                if earlier != (record.text, record.actor_key):
                     conflicts.append(position)
             if fresh:
                 connection.execute(insert(_records), list(fresh.values()))
@@ -228,12 +228,14 @@ class RecordStore:
             yield from (body for _, body in page)
             last = page[-1][0]
 
-    def _texts(self, connection: Connection, keys: list[str]) -> dict[str, str]:
-        found: dict[str, str] = {}
+    def _known(self, connection: Connection, keys: list[str]) -> dict[str, tuple[str, str | None]]:
+        found: dict[str, tuple[str, str | None]] = {}
         for start in range(0, len(keys), _PAGE):
             query = select(_records.c.record_id, _records.c.body).where(
                 _records.c.record_id.in_(keys[start:start + _PAGE]))
-            found.update((key, json.loads(body)["text"]) for key, body in connection.execute(query))
+            for key, body in connection.execute(query):
+                held = json.loads(body)
+                found[key] = held["text"], held.get("actor_key")
         return found
 
     def _read(self) -> Connection:

@@ -23,6 +23,7 @@ from federation.privacy.guarantee import ADJACENCY, UNIT
 from federation.privacy.units import Budget
 
 CLOCK_TOLERANCE = timedelta(seconds=120)
+LONGEST_WORK = timedelta(days=1)
 """How far the clock may have gone back: it is corrected by a little now and then. Further means that it is wrong."""
 STEPS = ("written", "stored", "sealed")
 """What `on_step` hears when a page is added: inside the transaction, after it, and when the head points at it."""
@@ -126,6 +127,14 @@ class Book:
         """The time, or the last entry's if the clock is behind it."""
         now, last = self._clock(), self.account.last
         return now if last is None else max(now, last)
+
+    def commit_time(self) -> datetime:
+        """The time for a commit: the reservation's if the clock went back, or leapt by more than a day, meanwhile.
+
+        Nothing depends on it, and an entry from the far future would stop the account until then.
+        """
+        now, last = self._clock(), self.account.last
+        return now if last is None or last <= now <= last + LONGEST_WORK else last
 
     def _seal(self) -> None:
         self.files.write_head(Head.of(self.tip, self._key))

@@ -115,7 +115,7 @@ class Ledger:
             self._on_step("worked")
             # Nothing depends on the time of a commit, so a clock that jumped meanwhile must not cost the work.
             self._book.append("committed", [Committed(
-                at=self._book.now_or_last(), reservation=reservation, reply_sha256=sha256_hex(reply))], reply)
+                at=self._book.commit_time(), reservation=reservation, reply_sha256=sha256_hex(reply))], reply)
             return reply
 
     def balance(self, ceilings: Ceilings, now: datetime | None = None) -> Balance:
@@ -147,7 +147,10 @@ class Ledger:
         head, files = self._book.refresh(), self._book.files
         if (opinion := files.integrity()) != "ok":
             raise unusable(str(files.database), f"is damaged ({opinion})", "bring the file back as it was")
-        return audit(list(files.links()), head, self._book.account.terms.public_key, replies=files.replies())
+        # Up to the head: a request that is answered meanwhile is not looked at.
+        links = list(files.links(last=head.seq))
+        return audit(links, head, self._book.account.terms.public_key,
+                     replies=((seq, reply) for seq, reply in files.replies() if seq <= head.seq))
 
     def export(self, path: Path) -> None:
         """Write all entries and the head to `path` as JSON Lines, for `verify_export`. No reply goes with them.

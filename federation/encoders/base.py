@@ -18,6 +18,8 @@ from federation.errors import InputError
 from federation.plan import EncoderSpec
 
 Features = npt.NDArray[np.float32]
+ONE_BY_ONE = b"one text at a time"
+"""Part of the fingerprint of an encoder that was once run on batches: those vectors must not be found again."""
 
 
 class Encoder(Protocol):
@@ -32,7 +34,11 @@ class Encoder(Protocol):
     languages: frozenset[str] | None
 
     def encode(self, texts: Sequence[str]) -> Features:
-        """Encode texts to float32 of shape `(texts, spec.dimension)`, each row of norm 1 (or 0 for an empty text)."""
+        """Encode texts to float32 of shape `(texts, spec.dimension)`, each row of norm 1 (or 0 for an empty text).
+
+        A text's row is the same to the last digit whatever else is encoded with it. Otherwise one person's presence
+        would show in another's features, and no clipping would bound it.
+        """
         ...
 
 

