@@ -148,8 +148,8 @@ class StudyPlan(_Frozen):
     """Printed on every output: `SYNTHETIC`, or where the texts and regions come from."""
     synthetic: bool
     regions_drawn: bool
-    """Records lie in regions that were drawn at random, whatever their texts are: no figure describes the place it names,
-    and no partner stands for an organisation. Every release of such a study says so."""
+    """Records lie in regions that were drawn at random, whatever their texts are: no figure describes the place it
+    names, and no partner stands for an organisation. Every release of such a study says so."""
     rehearsal: bool
     """Nodes may draw repeatable noise, which protects nobody. Only for invented or public records; every release of
     such a study says so."""
