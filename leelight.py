@@ -9,12 +9,19 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from importlib.metadata import version as installed
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from federation.plan import StudyPlan
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"leelight {installed('leelight')}")
+        raise typer.Exit
 
 
 def main() -> None:
@@ -28,17 +35,22 @@ def main() -> None:
         return
     # A crash must not print local variables: they may hold the text of a record.
     app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
-                      pretty_exceptions_enable=False,
-                      help="Federated analysis against human trafficking, with every person protected.")
+                      pretty_exceptions_enable=False)
     from clients.console import app as partner
     from clients.console_ledger import app as ledger
     from federation.console import plan_app
 
+    app.callback()(_leelight)
     app.command("simulate", add_help_option=False)(_simulate)
     app.add_typer(plan_app(_compose), name="plan", help="Study plans: what they cost.")
     app.add_typer(partner, name="partner", help="A partner's node: make one, take files in, decide about plans.")
     app.add_typer(ledger, name="ledger", help="What was spent on a partner's people, and whether the books fit.")
     app()
+
+
+def _leelight(version: Annotated[bool, typer.Option(
+        "--version", help="Print the version and stop.", is_eager=True, callback=_print_version)] = False) -> None:
+    """Federated analysis against human trafficking, with every person protected."""
 
 
 def _simulate() -> None:

@@ -26,7 +26,10 @@ def main(config: DictConfig) -> None:
     """Run one federation in Hydra's output folder."""
     console = Console()
     try:
-        _run(Settings.from_hydra(config), Path(HydraConfig.get().runtime.output_dir), console)
+        settings = Settings.from_hydra(config)
+        # Before the libraries are loaded and anything is priced, which takes long: a wrong folder or size is told now.
+        settings.open_world()
+        _run(settings, Path(HydraConfig.get().runtime.output_dir), console)
     except InputError as error:
         _say(console, "Cannot run.", error)
         sys.exit(2)

@@ -72,7 +72,8 @@ class Converter:
             raise _fault_of(error) from None
 
     def keepable(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The mapped columns of a row in a form that may lie in quarantine: redacted but for the row's id, the person as a key."""
+        """The mapped columns of a row in a form that may lie in quarantine: redacted but for the row's id, and the
+        person as a key."""
         person = set(self.mapping.person.columns) if self.mapping.person else set()
         text = set(self.mapping.text.columns)
         ids = set(self.mapping.source_id.columns) - text if self.mapping.source_id else set()

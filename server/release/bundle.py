@@ -33,8 +33,8 @@ REGIONS_FILE: Final = "regions.csv"
 PAGE_FILE: Final = "index.html"
 _PURPOSE = "release"
 _KEYS = {"release_version", "content", "content_sha256", "files", "public_key", "signature"}
-_COLUMNS = ("label", "regions_drawn", "rehearsal", "study", "period_end", "region", "region_name", "role", "task", "status", "reason",
-            "rate_per_10000", "lower_95", "upper_95", "band",
+_COLUMNS = ("label", "regions_drawn", "rehearsal", "study", "period_end", "region", "region_name", "role", "task",
+            "status", "reason", "rate_per_10000", "lower_95", "upper_95", "band",
             "rate_per_10000_unclipped", "lower_95_unclipped", "upper_95_unclipped")
 
 

@@ -94,10 +94,10 @@ class RealWorld:
 
     def __post_init__(self) -> None:
         if self.seed < 0:
-            raise InputError("seed", str(self.seed), bound="0 or more")
+            raise InputError("world.seed", str(self.seed), bound="0 or more")
         unknown = sorted(set(self.parts) - set(_PARTS))
         if unknown or not self.parts or len(set(self.parts)) != len(self.parts):
-            raise InputError("parts", f"cannot use {', '.join(unknown) or 'an empty or repeated list'}",
+            raise InputError("world.parts", f"cannot use {', '.join(unknown) or 'an empty or repeated list'}",
                              bound=", ".join(_PARTS))
         remedy = "set data.root to the folder that holds the public data sets, or use the synthetic world"
         if not self.data_root.is_dir():

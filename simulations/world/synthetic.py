@@ -51,9 +51,10 @@ class SyntheticWorld:
 
     def __post_init__(self) -> None:
         if self.seed < 0:
-            raise InputError("seed", str(self.seed), bound="0 or more")
+            raise InputError("world.seed", str(self.seed), bound="0 or more")
         if self.size not in SIZES:
-            raise InputError("size", f"{self.size} is unknown", bound=", ".join(SIZES))
+            raise InputError("world.size", f"{self.size} is unknown", bound=", ".join(SIZES),
+                             remedy=f"give one of them, such as world.size={next(iter(SIZES))}")
         for partner in self.parameters.partners:
             for code in (*partner.languages, *partner.uncovered_languages):
                 load_language(code)

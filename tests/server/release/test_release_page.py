@@ -144,7 +144,7 @@ def test_why_a_cell_is_withheld_is_told_as_it_is(
                                ("too_few_signals", "too_few_records", "insufficient"), rows, strict=False):
         assert f"withheld: {told}" in seen
         assert f",withheld,{code}," in row
-    assert "insufficient (an interval over half of all possible rates, or a rate above all records)" in seen
+    assert "Insufficient: the interval would span over half of all possible rates" in seen
     assert "yes: 7 partners of 3 kinds" in seen
     assert "1 of 4 regions shown, 3 withheld. Overall rate of all 4 regions, shown or not: 485 " in seen
 
