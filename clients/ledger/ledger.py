@@ -147,10 +147,11 @@ class Ledger:
         head, files = self._book.refresh(), self._book.files
         if (opinion := files.integrity()) != "ok":
             raise unusable(str(files.database), f"is damaged ({opinion})", "bring the file back as it was")
-        # Up to the head: a request that is answered meanwhile is not looked at.
-        links = list(files.links(last=head.seq))
+        links, replies = list(files.links(last=head.seq)), list(files.replies())
+        # A request may have been answered meanwhile: its reply belongs to entries after this head.
+        latest = self._book.refresh().seq
         return audit(links, head, self._book.account.terms.public_key,
-                     replies=((seq, reply) for seq, reply in files.replies() if seq <= head.seq))
+                     replies=[(seq, reply) for seq, reply in replies if not head.seq < seq <= latest])
 
     def export(self, path: Path) -> None:
         """Write all entries and the head to `path` as JSON Lines, for `verify_export`. No reply goes with them.

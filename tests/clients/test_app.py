@@ -161,7 +161,7 @@ def test_no_exception_text_leaves_or_is_logged(home: NodeHome, plan: StudyPlan, 
     approve(home, plan)
     for name in ("check_claim", "prepare", "train_round", "noisy_table"):
         clients.app._verified.cache_clear()
-        clients.app._prepared.cache_clear()
+        clients.app._works.clear()
         with monkeypatch.context() as patch, caplog.at_level(logging.DEBUG):
             patch.setattr(clients.app, name, explode)
             for kind, number in ((HELLO, 0), (TRAIN, 1), (TABLE, 0)):

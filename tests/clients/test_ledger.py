@@ -389,3 +389,33 @@ def test_the_key_signs_and_nothing_of_it_is_stored(tmp_path: Path) -> None:
         ledger.answer(study(), ceilings=WIDE, work=Work())
     assert all(b"p" * 32 not in path.read_bytes() for path in tmp_path.iterdir())
     assert KEY.public.encode() in (tmp_path / "ledger.sqlite").read_bytes()
+
+
+def test_a_clock_that_leaps_while_work_runs_does_not_end_the_account(tmp_path: Path) -> None:
+    clock = Clock()
+    with open_ledger(tmp_path, clock) as ledger:
+        before = clock.time
+
+        def leaping() -> bytes:
+            clock.move(days=365 * 70)
+            return b"reply"
+
+        ledger.answer(study(), ceilings=WIDE, work=leaping)
+        clock.time = before
+        assert ledger.answer(ask(study(), 2), ceilings=WIDE, work=lambda: b"second") == b"second"
+        clock.move(days=-10)
+        assert refused(ledger, ask(study(), 3)).code is RefusalCode.LEDGER_UNUSABLE
+
+
+def test_a_full_check_while_the_node_works_accuses_nobody(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger, open_ledger(tmp_path) as working:
+        ledger.answer(study(), ceilings=WIDE, work=lambda: b"one")
+        files = ledger._book.files
+        read = files.replies
+
+        def meanwhile() -> object:
+            working.answer(ask(study(), 2), ceilings=WIDE, work=lambda: b"two")
+            return read()
+
+        files.replies = meanwhile  # type: ignore[method-assign, assignment]
+        assert ledger.verify_full().commits == 1
