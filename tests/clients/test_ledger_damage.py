@@ -196,6 +196,19 @@ def test_a_ledger_rolled_back_while_it_is_open_is_seen(home: Path) -> None:
         assert refusal_of(lambda: ledger.balance(WIDE)).code is UNUSABLE
 
 
+def test_another_history_put_under_an_open_ledger_is_seen(home: Path) -> None:
+    other = copy_of(home, "other")
+    with open_ledger(other, Clock(Clock().time + timedelta(hours=1))) as ledger:
+        ledger.answer(ask(study(), 3), ceilings=WIDE, work=Work())
+    with open_ledger(home) as ledger:
+        ledger.answer(ask(study(), 3), ceilings=WIDE, work=Work())
+        edit(home, "DELETE FROM entries WHERE seq > 9")
+        for link in links_of(other)[9:]:
+            edit(home, "INSERT INTO entries VALUES (?, ?, ?, ?, ?)", *link)
+        shutil.copy(other / "ledger.head", home)
+        assert refused(ledger, study("summer")).code is UNUSABLE
+
+
 @pytest.mark.parametrize("lose", [["ledger.sqlite"], ["ledger.head"]])
 def test_a_lost_file_is_seen(home: Path, lose: list[str]) -> None:
     for name in lose:
