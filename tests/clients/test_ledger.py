@@ -13,7 +13,7 @@ import pytest
 
 from clients.ledger import BudgetRefusal, Ceilings, Ledger, LedgerRequest, Stage, planned_stages
 from clients.ledger.entries import Reserved, decode
-from federation.errors import RefusalCode
+from federation.errors import Refusal, RefusalCode
 from federation.identity import SigningKey
 from federation.privacy.accounting import DiscreteGaussianTable, RenyiFilter, SubsampledGaussian, epsilon_of
 from federation.privacy.guarantee import price
@@ -101,6 +101,24 @@ def test_work_that_fails_stays_spent_and_a_further_attempt_is_a_charge(tmp_path:
         assert [line.kind.value for line in balance.charges] == ["plan", "further attempt", "further attempt"]
         assert balance.studies[0].further_attempts == 2
         assert ledger.verify_full().open_reservations == 0
+
+
+@pytest.mark.parametrize("step", ["checked", "reserved:written", "reserved:stored", "committed:written"])
+def test_the_same_instance_goes_on_after_a_failure(tmp_path: Path, step: str) -> None:
+    failures = [step]
+
+    def fails_once(name: str) -> None:
+        if name in failures:
+            failures.remove(name)
+            raise OSError("once")
+
+    with open_ledger(tmp_path, on_step=fails_once) as ledger:
+        with pytest.raises((OSError, Refusal)):
+            ledger.answer(study(), ceilings=WIDE, work=Work())
+        ledger.answer(study(), ceilings=WIDE, work=Work())
+        spent = step in ("reserved:stored", "committed:written")
+        assert ledger.balance(WIDE).total.epsilon == epsilon_of([*WHOLE, *[ROUND] * spent], delta=DELTA)
+        assert ledger.verify_full().commits == 1
 
 
 @pytest.mark.parametrize("wrong", [

@@ -196,11 +196,26 @@ def test_a_ledger_rolled_back_while_it_is_open_is_seen(home: Path) -> None:
         assert refusal_of(lambda: ledger.balance(WIDE)).code is UNUSABLE
 
 
+def test_another_history_put_under_an_open_ledger_is_seen(home: Path) -> None:
+    other = copy_of(home, "other")
+    with open_ledger(other, Clock(Clock().time + timedelta(hours=1))) as ledger:
+        ledger.answer(ask(study(), 3), ceilings=WIDE, work=Work())
+    with open_ledger(home) as ledger:
+        ledger.answer(ask(study(), 3), ceilings=WIDE, work=Work())
+        edit(home, "DELETE FROM entries WHERE seq > 9")
+        for link in links_of(other)[9:]:
+            edit(home, "INSERT INTO entries VALUES (?, ?, ?, ?, ?)", *link)
+        shutil.copy(other / "ledger.head", home)
+        assert refused(ledger, study("summer")).code is UNUSABLE
+
+
 @pytest.mark.parametrize("lose", [["ledger.sqlite"], ["ledger.head"]])
 def test_a_lost_file_is_seen(home: Path, lose: list[str]) -> None:
     for name in lose:
         (home / name).unlink()
-    assert lose[0] in is_refused(home).detail
+    refusal = is_refused(home)
+    assert lose[0] in refusal.detail
+    assert ("restore_head" in refusal.detail) == (lose == ["ledger.head"])
 
 
 def test_a_head_lost_while_the_ledger_is_open_is_seen(home: Path) -> None:
@@ -348,9 +363,15 @@ def test_a_history_signed_by_another_key_is_refused(home: Path) -> None:
     stranger = SigningKey.from_bytes(b"q" * 32)
     rewritten(home, lambda seq, entry: entry, key=stranger)
     is_refused(home)
+
+
+def test_an_account_that_names_another_key_than_the_one_that_signs_is_refused(home: Path) -> None:
+    stranger = SigningKey.from_bytes(b"q" * 32)
     rewritten(home, lambda seq, entry: entry.model_copy(update={"public_key": stranger.public})
               if isinstance(entry, Opened) else entry)
-    is_refused(home)
+    assert "another key" in refusal_of(lambda: open_ledger(home)).detail
+    (home / "ledger.head").unlink()
+    assert "another key" in refusal_of(lambda: restore_head(home, key=KEY)).detail
 
 
 @pytest.mark.parametrize("workers", ["none", "two", "two that die"])
