@@ -179,11 +179,6 @@ class LedgerFiles:
             fresh.replace(self.head)
             _sync_folder(self.head.parent)
 
-    def integrity(self) -> str:
-        """SQLite's own opinion of the file: `ok`, or what is wrong."""
-        with _trouble(self.database):
-            return str(self._connect().exec_driver_sql("PRAGMA integrity_check(1)").scalar())
-
     def close(self) -> None:
         """Release the files."""
         if self._connection is not None:

@@ -189,6 +189,19 @@ def filtered_cost(ledger: Ledger, events: list[Any]) -> float:
     return high
 
 
+def test_a_plan_with_one_request_that_is_too_dear_is_not_begun(tmp_path: Path) -> None:
+    request = study(table=DiscreteGaussianTable(scale=8.0, entries=3))
+    dear = epsilon_of([request.stages[1].event.event()], delta=DELTA)
+    with open_ledger(tmp_path) as ledger:
+        refusal = refused(ledger, request, replace(WIDE, round=dear * (1 - 1e-6)))
+        assert isinstance(refusal, BudgetRefusal)
+        assert refusal.ceiling == "round"
+        ledger.answer(request, ceilings=replace(WIDE, round=dear), work=Work())
+        # Later requests of the plan are looked at one by one, in case the ceiling was lowered.
+        ledger.answer(ask(request, 2), ceilings=replace(WIDE, round=dear * 0.9), work=Work())
+        refused(ledger, ask(request, stage=Stage.TABLE), replace(WIDE, round=dear * 0.9))
+
+
 def test_the_filter_stops_what_the_composed_figure_alone_would_let_pass(tmp_path: Path) -> None:
     with open_ledger(tmp_path) as ledger:
         between = (epsilon_of(WHOLE, delta=DELTA) + filtered_cost(ledger, WHOLE)) / 2
@@ -323,6 +336,8 @@ def test_two_instances_see_each_other(tmp_path: Path) -> None:
 def test_the_order_of_each_filter_is_fixed_when_the_account_is_opened(tmp_path: Path) -> None:
     with open_ledger(tmp_path, total=Budget(epsilon=9.0, delta=DELTA), year=Budget(epsilon=1.0, delta=DELTA)) as ledger:
         first = ledger.balance(WIDE)
+        # At the order of the total, so small a ceiling for the year would leave nothing.
+        ledger.answer(study(), ceilings=replace(WIDE, year=1.0), work=Work())
     assert first.year_renyi_order > first.renyi_order
     with open_ledger(tmp_path, total=Budget(epsilon=0.5, delta=1e-3)) as ledger:
         again = ledger.balance(WIDE)

@@ -314,6 +314,8 @@ def rewritten(home: Path, change: Callable[[int, Entry], Entry | None], key: Sig
     (8, {"attempt": 3}, "not the next one"), (3, {"round_number": 2}, "name"), (3, {"request_id": "0" * 64}, "name"),
     (3, {"round_number": 4}, "no held plan"), (3, {"plan_sha256": "0" * 64}, "no held plan"),
     (7, {"stage": Stage.TRAIN}, "no held plan"),
+    # A second attempt at what is committed.
+    (5, {"round_number": 1, "request_id": study().id, "attempt": 2}, "not the next one"),
 ])
 def test_a_history_that_breaks_the_rules_is_refused_even_if_rightly_signed(
     home: Path, seq: int, fields: dict[str, object] | None, told: str,
@@ -347,10 +349,11 @@ def test_times_that_go_back_are_refused(home: Path) -> None:
     assert "time before" in is_refused(home).detail
 
 
-def test_an_account_cannot_be_opened_twice(home: Path) -> None:
-    first = decode(links_of(home)[0].body)
-    rewritten(home, lambda seq, entry: first if seq == 2 else entry)
-    assert "second time" in is_refused(home).detail
+@pytest.mark.parametrize(("once", "told"), [(1, "second time"), (2, "held already")])
+def test_an_account_is_opened_once_and_a_study_held_once(home: Path, once: int, told: str) -> None:
+    first = decode(links_of(home)[once - 1].body)
+    rewritten(home, lambda seq, entry: first if seq == once + 1 else entry)
+    assert told in is_refused(home).detail
 
 
 def test_an_entry_of_a_later_version_is_not_guessed_at(home: Path) -> None:
