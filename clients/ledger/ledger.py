@@ -145,17 +145,11 @@ class Ledger:
             Refusal: `ledger_unusable`, naming what does not fit.
         """
         head, files = self._book.refresh(), self._book.files
-<<<<<<< HEAD
-        if (opinion := files.integrity()) != "ok":
-            raise unusable(str(files.database), f"is damaged ({opinion})", "bring the file back as it was")
         links, replies = list(files.links(last=head.seq)), list(files.replies())
         # A request may have been answered meanwhile: its reply belongs to entries after this head.
         latest = self._book.refresh().seq
         return audit(links, head, self._book.account.terms.public_key,
                      replies=[(seq, reply) for seq, reply in replies if not head.seq < seq <= latest])
-=======
-        return audit(list(files.links()), head, self._book.account.terms.public_key, replies=files.replies())
->>>>>>> wt-ledger
 
     def export(self, path: Path) -> None:
         """Write all entries and the head to `path` as JSON Lines, for `verify_export`. No reply goes with them.
