@@ -1,7 +1,7 @@
 """`python -m simulations.tune DATA`: how the shipped training settings were chosen.
 
-Five-fold validation by person, four times, inside the *training* people of the real benchmark, over the federated protocol
-with its noise. The people held out for the test split are never looked at. Prints a table; nothing is written.
+Five-fold validation by person, four times, inside the *training* people of the real benchmark, over the federated
+protocol with its noise. The people held out for the test split are never looked at. Prints a table; nothing is written.
 """
 
 from __future__ import annotations
