@@ -7,7 +7,6 @@ does not check out.
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -93,13 +92,13 @@ def export(file: Annotated[Path, typer.Argument(help="The file to write; it must
 
 def balance_text(balance: Balance) -> str:
     """An account in words. What was spent is rounded up, what remains is rounded down."""
-    from federation.privacy.units import up
+    from federation.privacy.units import down, up
 
     lines = [f"Account of {balance.partner} on {balance.at:%Y-%m-%d}",
              f"Spent on one person, ε at δ = {balance.delta:g}:"]
     for period in (*balance.years, balance.total):
         lines.append(f"  {period.period:<6} {up(period.epsilon)} of {period.allowed:g}; at most "
-                     f"{_down(period.remaining)} remain")
+                     f"{down(period.remaining)} remain")
     lines += ["", "Studies" if balance.studies else "No study has begun."]
     for study in balance.studies:
         lines.append(f"  {study.study} ({study.plan_sha256[:16]}…), begun {study.held_at:%Y-%m-%d}: "
@@ -119,10 +118,6 @@ def audit_text(found: Audit) -> str:
         f"Spent on one person in all: ε = {up(found.epsilon)} at δ = {found.delta:g} ({up(found.renyi_epsilon)} by the "
         "adaptive filter's own measure).",
         f"{found.commits} requests were answered; {found.open_reservations} have no reply and count as spent."])
-
-
-def _down(value: float) -> str:
-    return f"{math.floor(value * 1000) / 1000:.3f}"
 
 
 def _as_json(figures: Any) -> str:

@@ -76,7 +76,7 @@ class Policy(BaseModel):
         records_without_person_id: whether such a record stays out or is a privacy unit of its own.
         minimum_partners: least quorum of a plan.
         least_noise_multiplier: least noise of a training step, over the clip norm.
-        least_l2_clip_norm: least clip norm. Noise is a multiple of it and must stay far above the rounding of float32.
+        least_l2_clip_norm: least clip norm. Noise is a multiple of it and must stay far above the rounding of weights.
         least_table_noise_scale: least noise in each entry of a table.
         ceilings: the most that may be spent on one person.
         rehearsal: whether plans may run whose noise can be repeated and so protects nobody.

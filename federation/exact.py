@@ -15,7 +15,7 @@ Rounding inputs by up to 2^-13 and weights by 2^-23 costs nothing that can be me
 
 from __future__ import annotations
 
-from copy import deepcopy as copy_module
+from copy import deepcopy
 
 import numpy as np
 import numpy.typing as npt
@@ -86,7 +86,7 @@ def _apply(values: FloatArray, weight: torch.Tensor) -> FloatArray:
 
 def exact_logits(model: MultiTaskHead, inputs: npt.NDArray[np.float32]) -> FloatArray:
     """Logits `(N, T)` of inputs on the grid, `(N, D + 1)`; a row's do not depend on the others."""
-    copy = copy_module(model).double()
+    copy = deepcopy(model).double()
     snap_weights(copy)
     head, rows = ExactHead(copy), inputs.astype(np.float64)
     return head.logits(rows, head.hidden(rows))

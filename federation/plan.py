@@ -26,8 +26,8 @@ MAX_PLAN_BYTES = 10_000_000
 _PURPOSE = "study-plan"
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-# Mechanisms run in float32: their constants stay where float32 is faithful. Far outside, a clip norm rounds up and a
-# product of infinity and zero tells whether anybody is there.
+# Constants stay where float32 models and exact sums are faithful. Far outside, weights overflow, and a product of
+# infinity and zero would tell whether anybody is there.
 ClipNorm = Annotated[float, Field(ge=1e-4, le=1e3)]
 Noise = Annotated[float, Field(ge=0.1, le=1e5)]
 Step = Annotated[float, Field(ge=1e-6, le=1e3)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import nn
 
 from clients.people import People
 from federation.grid import INPUT_BITS
@@ -17,3 +19,10 @@ def make_people(count: int, *, records: int = 3, dimension: int = 5, tasks: int 
         inputs=np.round(inputs * 2**INPUT_BITS) / 2**INPUT_BITS,
         targets=generator.integers(0, 2, (count, records, tasks)).astype(float),
         weights=known / np.maximum(known.sum(axis=1, keepdims=True), 1), prior=np.zeros((count, 1, tasks)))
+
+
+def seed_weights(model: nn.Module, seed: int, *, scale: float = 0.4) -> None:
+    """Normal weights from a generator of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    for weight in model.parameters():
+        weight.data.normal_(0.0, scale, generator=generator)

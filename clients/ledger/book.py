@@ -23,8 +23,9 @@ from federation.privacy.guarantee import ADJACENCY, UNIT
 from federation.privacy.units import Budget
 
 CLOCK_TOLERANCE = timedelta(seconds=120)
-LONGEST_WORK = timedelta(days=1)
 """How far the clock may have gone back: it is corrected by a little now and then. Further means that it is wrong."""
+LONGEST_WORK = timedelta(days=1)
+"""How far the clock may go forward while a request runs; further means that it leapt."""
 STEPS = ("written", "stored", "sealed")
 """What `on_step` hears when a page is added: inside the transaction, after it, and when the head points at it."""
 

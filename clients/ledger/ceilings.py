@@ -8,7 +8,6 @@ stay below the ceiling *and* a Rényi filter of fixed order must have room (`fed
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,6 +17,7 @@ from clients.ledger.problems import refusal
 from clients.policy import Ceilings
 from federation.errors import Refusal, RefusalCode
 from federation.privacy.accounting import Event, RenyiFilter, epsilon_of, exceeds
+from federation.privacy.units import down, up
 
 _SHOWN = 12
 
@@ -36,23 +36,18 @@ class BudgetRefusal(Refusal):
                  remaining: float, charges: tuple[tuple[Charge, float], ...]) -> None:
         self.asked, self.epsilon, self.ceiling, self.allowed = asked, epsilon, ceiling, allowed
         self.standing, self.remaining, self.charges = standing, remaining, charges
-        shown = [f"{charge.at:%Y-%m-%d} {charge.study} ({charge.kind}) ε = {shown_epsilon(cost)}"
+        shown = [f"{charge.at:%Y-%m-%d} {charge.study} ({charge.kind}) ε = {up(cost)}"
                  for charge, cost in charges[-_SHOWN:]]
         earlier = len(charges) - len(shown)
         used = "; ".join([f"{earlier} earlier charges"] * (earlier > 0) + shown) or "nothing"
         detail = refusal(
-            RefusalCode.BUDGET_EXHAUSTED, asked, f"would charge ε = {shown_epsilon(epsilon)} at δ = {delta:g}, "
+            RefusalCode.BUDGET_EXHAUSTED, asked, f"would charge ε = {up(epsilon)} at δ = {delta:g}, "
             f"and with it {standing}",
             "ask the coordinator for a study that costs less, or, if you answer for these people and agree, raise "
             f"the ceiling `{ceiling}` in your rules",
             bound=f"ε = {allowed:g} for the ceiling `{ceiling}`, of which at most "
-            f"{math.floor(remaining * 1000) / 1000:.3f} remain; used by: {used}").detail
+            f"{down(remaining)} remain; used by: {used}").detail
         super().__init__(RefusalCode.BUDGET_EXHAUSTED, detail)
-
-
-def shown_epsilon(epsilon: float) -> str:
-    """Three decimals, rounded up: a cost shown is never below the cost meant."""
-    return f"{math.ceil(epsilon * 1000 - 1e-9) / 1000:.3f}"
 
 
 def spent(events: Sequence[Event], delta: float) -> float:
@@ -113,7 +108,7 @@ class _Ceiling:
         after = (*self.before, *more)
         if after and exceeds(after, epsilon=self.allowed, delta=delta):
             raise self._refusal(ask, delta, self.allowed - spent(self.before, delta),
-                                f"the {self.name} would stand at ε = {shown_epsilon(spent(after, delta))}")
+                                f"the {self.name} would stand at ε = {up(spent(after, delta))}")
 
     def check_filter(self, more: tuple[Event, ...], ask: Ask, cap: RenyiFilter) -> None:
         after = (*self.before, *more)

@@ -145,11 +145,12 @@ class Ledger:
             Refusal: `ledger_unusable`, naming what does not fit.
         """
         head, files = self._book.refresh(), self._book.files
-        links, replies = list(files.links(last=head.seq)), list(files.replies())
-        # A request may have been answered meanwhile: its reply belongs to entries after this head.
-        latest = self._book.refresh().seq
+        links, replies = list(files.links()), list(files.replies())
+        # A request may have been answered meanwhile: its reply belongs to entries after these.
+        self._book.refresh()
+        end, latest = len(links), self._book.tip.seq
         return audit(links, head, self._book.account.terms.public_key,
-                     replies=[(seq, reply) for seq, reply in replies if not head.seq < seq <= latest])
+                     replies=[(seq, reply) for seq, reply in replies if not end < seq <= latest])
 
     def export(self, path: Path) -> None:
         """Write all entries and the head to `path` as JSON Lines, for `verify_export`. No reply goes with them.

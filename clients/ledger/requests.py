@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from clients.ledger.entries import Entry, PlannedStage, Reserved, Stage, StudyHeld, find_stage, request_id
@@ -10,7 +10,7 @@ from clients.ledger.problems import refusal
 from federation.errors import Refusal, RefusalCode
 from federation.plan import StudyPlan
 from federation.privacy.accounting import Event, epsilon_of
-from federation.privacy.guarantee import statistics_event, training_event
+from federation.privacy.guarantee import round_event, statistics_event
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +92,5 @@ class LedgerRequest:
 
 def planned_stages(plan: StudyPlan) -> tuple[PlannedStage, ...]:
     """Everything that `plan` will ask of a partner's records."""
-    a_round = replace(training_event(plan), steps=plan.training.local_steps)
-    return (PlannedStage.of(Stage.TRAIN, plan.training.rounds, a_round),
+    return (PlannedStage.of(Stage.TRAIN, plan.training.rounds, round_event(plan)),
             PlannedStage.of(Stage.TABLE, 1, statistics_event(plan)))

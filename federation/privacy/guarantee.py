@@ -25,7 +25,8 @@ ChaCha20's key stream is as good as random; that no timing or other side channel
 **Not covered.** People *mentioned* in other people's records; the same person at several partners costs more, see
 `Price.at_partners`; a partner that publishes its own records; a record without a person id where the partner's policy
 lets it be its own unit, so that somebody behind n such records is protected as n units; the time a node takes to
-answer, which grows with its records; a rehearsal, whose noise can be repeated.
+answer, which grows with its records; two people whose records come under one id, of whom the second is set aside; a
+rehearsal, whose noise can be repeated.
 """
 
 from __future__ import annotations
@@ -143,14 +144,13 @@ def grid_cost(*, noise_multiplier: float, values: int) -> GridCost:
 
 def _check_grid(plan: StudyPlan, total: float) -> None:
     """Refuse a plan whose grid would not fit into what every figure keeps aside for a thousand plans."""
-    inputs, hidden, tasks = plan.encoder.dimension + 1, plan.model.hidden_units, len(plan.tasks)
-    weights = inputs * tasks if hidden is None else (inputs + tasks) * hidden
-    cost = grid_cost(noise_multiplier=plan.training.noise_multiplier, values=weights * plan.training.steps)
+    cost = grid_cost(noise_multiplier=plan.training.noise_multiplier, values=plan.model_size * plan.training.steps)
     delta = cost.tail * (1 + math.exp(min(total, 700.0)))
     if cost.epsilon > GRID_EPSILON / 1000 or delta > GRID_DELTA_SHARE / 1000 * plan.privacy.delta:
-        raise InputError("plan.training", f"asks for {weights} weights in {plan.training.steps} steps at a noise "
-                         f"multiplier of {plan.training.noise_multiplier:g}, a total of epsilon {total:.1f}: the exact "
-                         "noise cannot vouch for that", remedy="ask for more noise, or for fewer steps or weights")
+        raise InputError("plan.training", f"asks for {plan.model_size} weights in {plan.training.steps} steps at a "
+                         f"noise multiplier of {plan.training.noise_multiplier:g}, a total of epsilon {total:.1f}: the "
+                         "exact noise cannot vouch for that",
+                         remedy="ask for more noise, or for fewer steps or weights")
 
 
 def check_claim(plan: StudyPlan) -> Price:

@@ -113,11 +113,10 @@ class DiscreteGaussian:
         weights[-1] += 2**64 - sum(weights)
         self._weights = weights
         self._ratio = np.array([self._unit / weight for weight in weights])
-        self._spare_bits = 64 - self._width_bits
         surely = self._curve(far) * self._ratio * (1 - _DOUBT)
-        fast_bits = min(self._spare_bits, 32)
-        self._fast_bits = fast_bits
-        self._surely = np.floor(surely * 2.0**fast_bits).astype(np.uint64)
+        # Of a word, the low bits are the place in the bin; so many of the others begin the uniform number.
+        self._fast_bits = min(64 - self._width_bits, 32)
+        self._surely = np.floor(surely * 2.0**self._fast_bits).astype(np.uint64)
         self._threshold, self._alias = _alias_tables(weights)
 
     def draw(self, count: int, stream: RandomStream) -> IntArray:

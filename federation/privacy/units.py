@@ -35,6 +35,11 @@ def up(value: float) -> str:
     return f"{math.ceil(value * 1000 - 1e-9) / 1000:.3f}"
 
 
+def down(value: float) -> str:
+    """Three decimals, rounded down: what is shown to remain may never be more than what does."""
+    return f"{math.floor(value * 1000) / 1000:.3f}"
+
+
 def most_recognised(epsilon: float, delta: float, *, wrongly: float) -> float:
     """What (epsilon, delta) means to somebody who guesses who is in the data.
 

@@ -94,7 +94,8 @@ def _privacy(plan: StudyPlan, tables: SummedTables) -> dict[str, Any]:
             {"partners": k, "epsilon": epsilon} for k, epsilon in compute_price(plan).at_partners],
         "parts": [
             {"part": "training", "epsilon": price.training_epsilon,
-             "mechanism": "person-level DP-SGD: clipped per person, Gaussian noise added by each partner",
+             "mechanism": ("person-level DP-SGD: clipped per person, discrete Gaussian noise added to exact sums by "
+                           "each partner"),
              "noise_multiplier": training.noise_multiplier, "l2_clip_norm": training.l2_clip_norm,
              "sampling_probability": training.sampling_probability, "steps": training.steps},
             {"part": "statistics", "epsilon": price.statistics_epsilon,

@@ -6,7 +6,8 @@ leak them (privacy.md 5). A withheld cell leaves with a reason and no number of 
 
 The overall rate of a role and task is made of all its noisy cells, withheld ones too: of those that are shown alone it
 would lean high, since a cell is shown for having many signals. Adding noisy cells up is post-processing as well. It is
-given where a cell is shown beside it, so where the partners are enough.
+given where a cell is shown beside it, so where the partners are enough, and not where exactly one cell is withheld,
+whose number could be worked out from it and those that are shown.
 
 The threshold, for counts of a person each, with Gaussian noise of standard deviation sd in the sum:
 
@@ -162,8 +163,8 @@ def apply_gate(
     groups: dict[tuple[RegionRole, Task], list[CellEstimate]] = {}
     for cell in cells:
         groups.setdefault((cell.role, cell.task), []).append(cell)
-    with_shown = {(cell.role, cell.task) for cell, reason in zip(cells, reasons, strict=True) if reason is None}
-    pooled = {key: rate for key, group in groups.items() if key in with_shown
+    shown = Counter((cell.role, cell.task) for cell, reason in zip(cells, reasons, strict=True) if reason is None)
+    pooled = {key: rate for key, group in groups.items() if shown[key] and len(group) - shown[key] != 1
               and _tells(rate := pooled_rate(tuple(group), noise_variance=noise_variance))}
     gated: list[ShownCell | WithheldCell] = []
     for cell, reason in zip(cells, reasons, strict=True):

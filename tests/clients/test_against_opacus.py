@@ -12,22 +12,23 @@ from opacus import GradSampleModule, PrivacyEngine
 from opacus.optimizers import DPOptimizer
 from torch.utils.data import DataLoader, TensorDataset
 
-from clients.people import Population
+from clients.people import People, Population
 from clients.training import StepRule, person_losses, train_round
 from federation.grid import SUM_BITS
 from federation.model import MultiTaskHead
 from federation.privacy.clipping import PersonDPOptimizer
 from federation.privacy.noise import discrete_gaussian
 from federation.randomness import RandomStream
-from tests.people import make_people
+from tests.people import make_people, seed_weights
 
 RULE = StepRule(slots=512, local_steps=1, learning_rate=1.0, weight_decay=0.0, sampling_probability=1.0,
                 l2_clip_norm=0.3, noise_multiplier=1.0)
 
 
 def model() -> MultiTaskHead:
-    torch.manual_seed(0)
-    return MultiTaskHead(dimension=5, tasks=2, hidden_units=None)
+    head = MultiTaskHead(dimension=5, tasks=2, hidden_units=None)
+    seed_weights(head, 0)
+    return head
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -99,29 +100,26 @@ def test_no_bit_pattern_tells_whether_somebody_was_there() -> None:
     assert present > 0.02
 
 
-def test_a_persons_contribution_stands_whatever_the_others_do() -> None:
+class Spy(PersonDPOptimizer):
+    """Keeps the integer sum of the last step before its noise."""
+
+    seen: np.ndarray
+
+    def add_noise(self) -> None:
+        Spy.seen = np.array(self.params[0].summed_grad)
+        super().add_noise()
+
+
+def test_a_persons_contribution_stands_whatever_the_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
     people = make_people(300, records=1)
     others_changed = make_people(300, records=1)
     others_changed.inputs[1:] = make_people(300, records=1, seed=9).inputs[1:]
 
-    def ours(rows: slice, data: object) -> np.ndarray:
-        held: list[np.ndarray] = []
+    monkeypatch.setattr("clients.training.PersonDPOptimizer", Spy)
 
-        class Spy(PersonDPOptimizer):
-            def add_noise(self) -> None:
-                held.append(np.array(self.params[0].summed_grad))
-                super().add_noise()
-
-        from clients import training
-
-        original = training.PersonDPOptimizer
-        training.PersonDPOptimizer = Spy  # type: ignore[misc]
-        try:
-            train_round(model(), Population(groups=(data.take(rows),)), RULE,  # type: ignore[attr-defined]
-                        stream=RandomStream.derived(b"t"))
-        finally:
-            training.PersonDPOptimizer = original  # type: ignore[misc]
-        return held[0]
+    def ours(rows: slice, data: People) -> np.ndarray:
+        train_round(model(), Population(groups=(data.take(rows),)), RULE, stream=RandomStream.derived(b"t"))
+        return Spy.seen
 
     first = ours(slice(0, 1), people)
     for data in (people, others_changed):

@@ -18,15 +18,15 @@ from federation.errors import InputError, Refusal
 from federation.model import initial_model, prior_logits
 from federation.records import Record
 from federation.taxonomy import Task
+from tests.people import seed_weights
 from tests.worlds import DIMENSION, POLICY, make_home, make_plan, make_records
 
 PLAN = make_plan()
 
 
 def model() -> torch.nn.Module:
-    torch.manual_seed(3)
     head = initial_model(PLAN)
-    head.output.weight.data.normal_()
+    seed_weights(head, 3, scale=1.0)
     return head
 
 

@@ -16,7 +16,7 @@ from clients.people import People, Population
 from clients.training import StepRule, person_losses, train_round
 from federation.model import MultiTaskHead
 from federation.randomness import RandomStream
-from tests.people import make_people
+from tests.people import make_people, seed_weights
 
 SILENT = 1e-9
 """A noise multiplier whose noise is below one unit of the integer grid."""
@@ -31,14 +31,16 @@ def subset(people: People, rows: list[int]) -> Population:
 
 
 def head(hidden: int | None = None, seed: int = 1) -> MultiTaskHead:
-    torch.manual_seed(seed)
-    return MultiTaskHead(dimension=5, tasks=2, hidden_units=hidden)
+    model = MultiTaskHead(dimension=5, tasks=2, hidden_units=hidden)
+    seed_weights(model, seed)
+    return model
 
 
 def other_model(seed: int = 1) -> nn.Module:
     """Something that no plan can name, so that it takes Opacus's hooks."""
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2))
+    model = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2))
+    seed_weights(model, seed)
+    return model
 
 
 def rule(**changes: float) -> StepRule:

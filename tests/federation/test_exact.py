@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from federation.exact import ExactHead, exact_logits, snap_weights
 from federation.grid import MAX_WEIGHT, exact_inputs, product
 from federation.model import MultiTaskHead
+from tests.people import seed_weights
 
 
 def unit_rows(seed: int, rows: int, dimension: int) -> np.ndarray:
@@ -19,10 +20,8 @@ def unit_rows(seed: int, rows: int, dimension: int) -> np.ndarray:
 
 
 def head(seed: int, hidden: int | None, dimension: int = 40, tasks: int = 2) -> MultiTaskHead:
-    torch.manual_seed(seed)
     model = MultiTaskHead(dimension=dimension, tasks=tasks, hidden_units=hidden)
-    for weight in model.parameters():
-        weight.data.mul_(20)
+    seed_weights(model, seed, scale=2.0)
     return model
 
 

@@ -160,6 +160,13 @@ def test_overall_does_not_lean_towards_cells_that_passed() -> None:
     assert abs(overall.rate.value - TAU * 10) < 20
 
 
+def test_no_overall_from_which_one_withheld_cell_could_be_worked_out() -> None:
+    shown = cell(3000, 600, "XA-01"), cell(3000, 500, "XA-02")
+    assert len(gate(*shown).overall) == 1
+    assert gate(*shown, cell(3000, TAU - 6, "XA-03")).overall == ()
+    assert len(gate(*shown, cell(3000, TAU - 6, "XA-03"), cell(3000, TAU - 9, "XA-04")).overall) == 1
+
+
 def test_no_overall_without_a_shown_cell() -> None:
     assert gate(cell(900, 200), kinds={}).overall == ()
     assert gate(cell(0, 0)).overall == ()

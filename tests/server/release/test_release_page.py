@@ -112,7 +112,7 @@ def test_a_rehearsal_says_so_first_and_promises_nothing(
 def test_numbers_that_protect_are_stated(twelve: Path, key: object) -> None:
     release = verify_release(twelve, key.public)  # type: ignore[attr-defined]
     seen = words(page(twelve))
-    for part in ("2.98 (training 2.41, statistics 1.13)", "1 in 100,000", "both reach 45", "standard deviation 14.5",
+    for part in ("2.980 (training 2.410, statistics 1.130)", "1 in 100,000", "both reach 45", "standard deviation 14.5",
                  "odds by 20 at most", "replace the person's slot by a null person", release.sha256,
                  release.content["plan_sha256"], release.content["model_sha256"]):
         assert part in seen
