@@ -72,8 +72,8 @@ class Converter:
             raise _fault_of(error) from None
 
     def keepable(self, values: dict[str, Any]) -> dict[str, Any]:
-        """The mapped columns of a row in a form that may lie in quarantine: redacted but for the row's id, and the
-        person as a key."""
+        """The mapped columns of a row in a form that may lie in quarantine: redacted but for an id that is a UUID, and
+        the person as a key."""
         person = set(self.mapping.person.columns) if self.mapping.person else set()
         text = set(self.mapping.text.columns)
         ids = set(self.mapping.source_id.columns) - text if self.mapping.source_id else set()
@@ -86,9 +86,9 @@ class Converter:
             if column in person:
                 kept[column] = {"actor_key": _key_or_none(self.secret, value)}
                 continue
-            if column in ids:
-                # As it is, or nobody could find the row again: the digits of an id can look like a telephone number.
-                kept[column] = str(value)[:_KEPT_CHARS]
+            if column in ids and _is_uuid(str(value)):
+                # As it is: redaction takes its digits for a telephone number. Any other id may be one, or an address.
+                kept[column] = str(value)
                 continue
             limit = _RAW_LIMIT if column in text else _KEPT_CHARS
             kept[column] = redact(str(value)[:limit])[0]
@@ -327,6 +327,13 @@ def _key_or_none(secret: bytes, value: Any) -> str | None:
         return actor_key(secret, str(value))
     except ValueError:
         return None
+
+
+def _is_uuid(value: str) -> bool:
+    try:
+        return str(UUID(value)) == value.lower()
+    except ValueError:
+        return False
 
 
 def _fault_of(error: ValidationError) -> RowFault:

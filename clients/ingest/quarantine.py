@@ -2,7 +2,7 @@
 
 One JSON Lines file (mode 0600) for each ingest that needed one. A line holds the row's place in the file, the field,
 the reason, the remedy, and the mapped columns so that the row can be repaired. Texts are redacted, the person id is
-replaced by its key, the row's own id stays as it is, and columns that the mapping does not name are not kept.
+replaced by its key, a row's id that is a UUID stays as it is, and columns that the mapping does not name are not kept.
 """
 
 from __future__ import annotations

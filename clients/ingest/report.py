@@ -123,7 +123,7 @@ class IngestReport(BaseModel):
             ("redacted", _listed(self.redacted)), ("languages", _listed(self.languages)),
             ("people in the store", f"{people.people:,}; records each: median {people.median:,}, "
                                     f"95th percentile {people.p95:,}, most {people.most:,}"),
-            ("records without a person id", f"{people.without_person:,} (each is its own unit)"),
+            ("records without a person id", f"{people.without_person:,} (take part only if your rules say so)"),
             ("columns dropped", f"{len(self.columns_dropped)}: {', '.join(self.columns_dropped)}"
                                 if self.columns_dropped else "none"),
         ]
