@@ -155,6 +155,8 @@ def _elsewhere(pool: ProcessPoolExecutor, public_key: str, signed: list[tuple[by
 
     try:
         part = pool.submit(first_unsigned, public_key, _ENTRY, signed)
-    except (BrokenProcessPool, OSError):
+    except (BrokenProcessPool, OSError, ValueError):
+        # ValueError: a pool whose first process died at once closes its pipes while the second is being started, which
+        # finds one number among its descriptors twice.
         return here
     return wait
