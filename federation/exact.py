@@ -30,7 +30,12 @@ def snap_weights(model: torch.nn.Module) -> None:
     """Round the weights to the grid 2^-22 and hold them within `MAX_WEIGHT`, in place. Public numbers, so free."""
     with torch.no_grad():
         for weight in model.parameters():
-            weight.mul_(2.0**WEIGHT_BITS).round_().mul_(2.0**-WEIGHT_BITS).clamp_(-MAX_WEIGHT, MAX_WEIGHT)
+            # NumPy on the same memory: a quarter of the time.
+            values = weight.numpy()
+            values *= 2.0**WEIGHT_BITS
+            np.rint(values, out=values)
+            values *= 2.0**-WEIGHT_BITS
+            np.clip(values, -MAX_WEIGHT, MAX_WEIGHT, out=values)
 
 
 class ExactHead:
@@ -47,11 +52,12 @@ class ExactHead:
         """What comes out of the hidden layer, if there is one, on the grid 2^-12: `(…, H)`."""
         if self._model.hidden is None:
             return None
-        values = np.tanh(_apply(inputs, self._model.hidden.weight))
-        values *= 2.0**INPUT_BITS
+        # float32 is four times as fast, and its error far below the grid.
+        values = _apply(inputs, self._model.hidden.weight).astype(np.float32)
+        np.tanh(values, out=values)
+        values *= np.float32(2.0**INPUT_BITS)
         np.rint(values, out=values)
-        values *= 2.0**-INPUT_BITS
-        return values
+        return np.multiply(values, 2.0**-INPUT_BITS, dtype=np.float64)
 
     def logits(self, inputs: FloatArray, hidden: FloatArray | None) -> FloatArray:
         """Logits without any prior, `(…, T)`, of inputs on the grid and what `hidden` gave for them."""
@@ -74,7 +80,8 @@ class ExactHead:
         back = errors[..., :1] * weights[0]
         for task in range(1, len(weights)):
             back += errors[..., task : task + 1] * weights[task]
-        back *= 1 - np.square(hidden)
+        slope = np.square(hidden)
+        back *= np.subtract(1.0, slope, out=slope)
         return [LayerGradient(inputs=inputs, errors=back, products=products),
                 LayerGradient(inputs=hidden, errors=errors, products=inner_products(hidden))]
 

@@ -36,11 +36,15 @@ def exact_inputs(features: npt.NDArray[np.float32], intercept: float) -> npt.NDA
 
 
 def product(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """`left @ right` in float64, by whichever library is faster at the shape; on grids both are exact, hence equal."""
-    if 1 < min(left.shape[0], right.shape[1]) < _FEW_COLUMNS:
-        # Imported here: most users of this module need no torch.
-        import torch
+    """`left @ right` in float64, by whichever library is faster at the shape; on grids both are exact, hence equal.
 
-        slim: npt.NDArray[np.float64] = (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()
-        return slim
+    NumPy's library is held to one thread (`clients.threads`), so what has more goes to torch.
+    """
+    # Imported here: most users of this module need no torch.
+    import torch
+
+    narrow = min(left.shape[0], right.shape[1])
+    if 1 < narrow < _FEW_COLUMNS or (narrow > 1 and torch.get_num_threads() > 1):
+        made: npt.NDArray[np.float64] = (torch.from_numpy(left) @ torch.from_numpy(right)).numpy()
+        return made
     return left @ right

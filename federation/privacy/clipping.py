@@ -90,7 +90,9 @@ def _coefficients(layers: Sequence[LayerGradient], l2_clip_norm: float) -> list[
     Someone whose errors are above `_LARGEST_COEFFICIENT` gets them divided by a power of two that brings them below:
     they will be clipped anyway, to the same direction. Someone with an error that is not finite gets zeros.
     """
-    scaled = [np.trunc(layer.errors * (2.0**COEFFICIENT_BITS / l2_clip_norm)) for layer in layers]
+    scaled = [layer.errors * (2.0**COEFFICIENT_BITS / l2_clip_norm) for layer in layers]
+    for own in scaled:
+        np.trunc(own, out=own)
     peaks = np.max([np.abs(own).max(axis=(1, 2), initial=0.0) for own in scaled], axis=0)
     # Written so that NaN is over the bound.
     over = ~(peaks <= _LARGEST_COEFFICIENT * 2.0**COEFFICIENT_BITS)
@@ -100,7 +102,9 @@ def _coefficients(layers: Sequence[LayerGradient], l2_clip_norm: float) -> list[
         shrink = np.ldexp(1.0, -exponent)[:, None, None]
         for own in scaled:
             own[over] = np.trunc(np.where(finite[:, None, None], own[over], 0.0) * shrink)
-    return [own * 2.0**-COEFFICIENT_BITS for own in scaled]
+    for own in scaled:
+        own *= 2.0**-COEFFICIENT_BITS
+    return scaled
 
 
 def _norm_bound(layers: Sequence[LayerGradient], coefficients: Sequence[FloatArray]) -> FloatArray:
@@ -156,9 +160,12 @@ def clipped_sum(layers: Sequence[LayerGradient], l2_clip_norm: float) -> list[In
     factor = np.where(norms <= 1.0, 1.0, room / np.maximum(norms, 1.0))[:, None, None] * 2.0**COEFFICIENT_BITS
     sums = []
     for layer, own in zip(layers, coefficients, strict=True):
+        own *= factor
+        np.trunc(own, out=own)
         # In units of 2^-INPUT_BITS from here on, which costs no digit.
-        units = np.trunc(own * factor).reshape(-1, own.shape[2]) * 2.0**INPUT_BITS
-        sums.append(product(units.T, layer.inputs.reshape(-1, layer.inputs.shape[2])).astype(np.int64))
+        own *= 2.0**INPUT_BITS
+        sums.append(product(own.reshape(-1, own.shape[2]).T,
+                            layer.inputs.reshape(-1, layer.inputs.shape[2])).astype(np.int64))
     return sums
 
 

@@ -114,17 +114,23 @@ class DiscreteGaussian:
         self._weights = weights
         self._ratio = np.array([self._unit / weight for weight in weights])
         surely = self._curve(far) * self._ratio * (1 - _DOUBT)
-        # Of a word, the low bits are the place in the bin; so many of the others begin the uniform number.
-        self._fast_bits = min(64 - self._width_bits, 32)
-        self._surely = np.floor(surely * 2.0**self._fast_bits).astype(np.uint64)
+        # A word's low bits are the place in the bin, its high bits the column; what lies between is shared out to the
+        # beginning of the uniform number and to that of the point in the column.
+        between = _COLUMN_BITS - self._width_bits
+        self._lot_bits = between - between // 2
+        self._point_bits = between - self._lot_bits
+        self._surely = np.floor(surely * 2.0**self._lot_bits).astype(np.uint64)
         self._threshold, self._alias = _alias_tables(weights)
+        columns = np.arange(_BINS, dtype=np.uint64) << np.uint64(self._point_bits)
+        self._limits = columns + (self._threshold >> np.uint64(_COLUMN_BITS - self._point_bits))
 
     def draw(self, count: int, stream: RandomStream) -> IntArray:
         """`count` independent values, int64."""
         parts: list[IntArray] = []
         missing = count
         while missing > 0:
-            lot = min(missing, _LOT)
+            # Lots of equal size: a small rest would cost nearly as much as a whole one.
+            lot = -(-missing // -(-missing // _LOT))
             kept = self._round(lot + lot // 32 + 8, stream)[:missing]
             parts.append(kept)
             missing -= len(kept)
@@ -145,22 +151,32 @@ class DiscreteGaussian:
 
     def _round(self, proposals: int, stream: RandomStream) -> IntArray:
         """Propose so many values and return those that are kept, in order."""
-        words = stream.words(2 * proposals)
-        bins = self._pick_bins(words[:proposals])
-        second = words[proposals:]
-        offsets = (second & np.uint64((1 << self._width_bits) - 1)).astype(np.int64)
-        values = self._starts[bins] + offsets
-        lot = second >> np.uint64(64 - self._fast_bits)
-        kept = lot < self._surely[bins]
+        words = stream.words(proposals)
+        bins = self._pick_bins(words, stream)
+        values = (words & np.uint64((1 << self._width_bits) - 1)).view(np.int64)
+        values += self._starts.take(bins)
+        lot = words >> np.uint64(self._width_bits)
+        lot &= np.uint64((1 << self._lot_bits) - 1)
+        kept = lot < self._surely.take(bins)
         unsure = np.flatnonzero(~kept)
         kept[unsure] = self._decide(values[unsure], bins[unsure], lot[unsure], stream)
         chosen: IntArray = values[kept]
         return chosen
 
-    def _pick_bins(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
-        columns = (words >> np.uint64(_COLUMN_BITS)).astype(np.int64)
-        points = words & np.uint64((1 << _COLUMN_BITS) - 1)
-        return np.where(points < self._threshold[columns], columns, self._alias[columns])
+    def _pick_bins(self, words: npt.NDArray[np.uint64], stream: RandomStream) -> npt.NDArray[np.int64]:
+        """The bin that each word picks: its column, or its column's alias.
+
+        The word's high bits say which unless they are those of the threshold itself; then more bits are drawn.
+        """
+        columns = (words >> np.uint64(_COLUMN_BITS)).view(np.int64)
+        points = words >> np.uint64(_COLUMN_BITS - self._point_bits)
+        limits = self._limits.take(columns)
+        bins = np.where(points < limits, columns, self._alias.take(columns))
+        tied = np.flatnonzero(points == limits)
+        if len(tied):
+            own, low = columns[tied], np.uint64((1 << (_COLUMN_BITS - self._point_bits)) - 1)
+            bins[tied] = np.where((stream.words(len(tied)) & low) < (self._threshold[own] & low), own, self._alias[own])
+        return bins
 
     def _curve(self, values: IntArray) -> npt.NDArray[np.float64]:
         height: npt.NDArray[np.float64] = np.exp(-0.5 * np.square(values / self.scale))
@@ -168,16 +184,16 @@ class DiscreteGaussian:
 
     def _decide(self, values: IntArray, bins: npt.NDArray[np.int64], lot: npt.NDArray[np.uint64],
                 stream: RandomStream) -> npt.NDArray[np.bool_]:
-        """Whether each value is kept, the uniform number being `lot / 2^fast_bits` and as many more bits as needed."""
+        """Whether each value is kept, the uniform number being `lot / 2^lot_bits` and as many more bits as needed."""
         more = stream.words(len(values))
-        uniform = (lot.astype(np.float64) + more.astype(np.float64) * 2.0**-64) * 2.0**-self._fast_bits
+        uniform = (lot.astype(np.float64) + more.astype(np.float64) * 2.0**-64) * 2.0**-self._lot_bits
         chance = self._curve(values) * self._ratio[bins]
         # The second term covers the rounding of `uniform` and chances too small for a relative error.
         error = chance * _DOUBT + 2.0**-50
         kept: npt.NDArray[np.bool_] = uniform < chance - error
         for at in np.flatnonzero(~kept & (uniform <= chance + error)):
             numerator = (int(lot[at]) << 64) + int(more[at])
-            kept[at] = self._decide_exactly(int(values[at]), int(bins[at]), numerator, self._fast_bits + 64, stream)
+            kept[at] = self._decide_exactly(int(values[at]), int(bins[at]), numerator, self._lot_bits + 64, stream)
         return kept
 
     def _decide_exactly(self, value: int, index: int, numerator: int, bits: int, stream: RandomStream) -> bool:

@@ -59,9 +59,10 @@ def test_products_are_exact_in_integers(seed: int, rows: int, inner: int, column
     assert (product(left.astype(float), right.astype(float)) == left @ right).all()
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 8, 9, 63, 64, 65, 1000])
-def test_tanh_is_the_same_wherever_a_number_stands(length: int) -> None:
-    values = np.random.default_rng(length).normal(size=length) * 3
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 1000])
+def test_tanh_is_the_same_wherever_a_number_stands(length: int, kind: type) -> None:
+    values = (np.random.default_rng(length).normal(size=length) * 3).astype(kind)
     together = np.tanh(values)
     assert all(np.tanh(values[at:])[0] == together[at] for at in range(length))
     assert all(np.tanh(values[at : at + 1])[0] == together[at] for at in range(length))

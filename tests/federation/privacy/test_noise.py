@@ -118,7 +118,7 @@ def test_doubtful_comparisons_are_decided_as_exact_arithmetic_would(monkeypatch:
     sampler = DiscreteGaussian(2e5)
     bins = np.repeat(np.arange(680, 760), 50)  # far out, where the curve falls within a bin
     values = sampler._starts[bins] + (1 << sampler._width_bits) - 1
-    lot = np.tile(np.linspace(0, 2**32 - 1, 50).astype(np.uint64), 80)
+    lot = np.tile(np.linspace(0, 2.0**sampler._lot_bits - 1, 50).astype(np.uint64), 80)
     plain = sampler._decide(values, bins, lot, RandomStream.derived(b"same"))
     # With error bounds of everything, each decision goes through decimal arithmetic.
     monkeypatch.setattr(noise_module, "_DOUBT", 1e30)
@@ -166,6 +166,34 @@ def test_alias_tables_hold_every_weight_exactly() -> None:
         held[column] += cut
         held[other] += capacity - cut
     assert held == sampler._weights
+
+
+@pytest.mark.parametrize("scale", [0.7, 1e9, 2.0**46])
+def test_a_word_picks_its_column_or_the_alias_at_the_threshold(scale: float) -> None:
+    sampler = DiscreteGaussian(scale)
+    low_bits = 54 - sampler._point_bits
+    for column in range(0, 1024, 37):
+        cut = int(sampler._threshold[column])
+        # The high bits decide on either side of the threshold's own.
+        top = cut >> low_bits
+        points = [point for point in (0, top - 1, top + 1, (1 << sampler._point_bits) - 1)
+                  if 0 <= point < 1 << sampler._point_bits and point != top]
+        words = np.array([(column << 54) | (point << low_bits) for point in points], dtype=np.uint64)
+        picked = sampler._pick_bins(words, RandomStream.derived(b"unused")).tolist()
+        assert picked == [column if point < top else int(sampler._alias[column]) for point in points]
+
+
+@pytest.mark.parametrize("scale", [0.7, 1e9, 2.0**46])
+def test_at_the_threshold_itself_further_bits_decide(scale: float) -> None:
+    sampler = DiscreteGaussian(scale)
+    low_bits = 54 - sampler._point_bits
+    aliased = np.flatnonzero(sampler._threshold < 2**54)
+    for column in aliased[:: max(1, len(aliased) // 8)].tolist():
+        top, rest = divmod(int(sampler._threshold[column]), 1 << low_bits)
+        words = np.full(4000, (column << 54) | (top << low_bits), dtype=np.uint64)
+        picked = sampler._pick_bins(words, RandomStream.derived(b"tie", str(column)))
+        share = float(np.mean(picked == column)) if sampler._alias[column] != column else rest / 2**low_bits
+        assert abs(share - rest / 2**low_bits) < 5 * math.sqrt(0.25 / 4000)
 
 
 def test_a_source_gives_the_same_values_however_it_is_asked() -> None:
