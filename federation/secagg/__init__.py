@@ -21,12 +21,13 @@ partners, lower a threshold, ask twice, or have some partners unmask one list an
 What does not: a partner may put in any vector within the ring (robustness is another module's concern). The
 coordinator, or enough partners, can always stop a session. The sum itself is exact: if the vectors carry too little
 noise, it says too much. With one honest partner besides the colluders, the sum is that partner's vector, so the noise
-must be sized for `quorum - colluders`. Python cannot wipe memory: a dropped secret is unreachable, not overwritten. A node
-must not begin one session twice, nor go back to an earlier stored state.
+must be sized for `quorum - colluders`. Python cannot wipe memory: a dropped secret is unreachable, not overwritten. A
+node must not begin one session twice, nor go back to an earlier stored state.
 """
 
-from federation.secagg.collector import Collector, Fault, Total
+from federation.secagg.collector import Collector, Total
 from federation.secagg.errors import Aborted, Code, ProtocolError, Stage
+from federation.secagg.intake import Fault
 from federation.secagg.participant import Participant
 from federation.secagg.session import SessionSpec
 

@@ -9,14 +9,14 @@ as enough partners are left, and otherwise raises `Aborted`; it never gives a su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from federation.secagg.errors import Aborted, Code, ProtocolError, Stage
+from federation.secagg.intake import Fault, Intake
 from federation.secagg.keys import SignedKeys, private_key, public_bytes, transcript_of
 from federation.secagg.masks import add_mask
 from federation.secagg.messages import Masked, Shares, SignedSurvivors, UnmaskReply
@@ -40,38 +40,17 @@ class Total:
     survivors: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Fault:
-    """An answer that was not accepted: at which exchange, why, and whom it named (empty if that could not be read)."""
-
-    stage: Stage
-    code: Code
-    sender: str
-
-
 _AFTER = {Stage.KEYS: Stage.SHARES, Stage.SHARES: Stage.MASKED, Stage.MASKED: Stage.SURVIVORS,
           Stage.SURVIVORS: Stage.UNMASK, Stage.UNMASK: None}
 
 
-class _Sent(Protocol):
-    @property
-    def sender(self) -> str: ...
-
-
-_M = TypeVar("_M", bound=_Sent)
-
-
 class Collector:
-    """One session. Methods are called in the order above, each once.
-
-    Attributes:
-        faults: answers that were not accepted so far.
-    """
+    """One session. Methods are called in the order above, each once."""
 
     def __init__(self, spec: SessionSpec) -> None:
         self._spec = spec
         self._next: Stage | None = Stage.KEYS
-        self.faults: list[Fault] = []
+        self._intake = Intake(spec)
         self._keys: dict[str, SignedKeys] = {}
         self._shares: dict[str, Shares] = {}
         self._masked: dict[str, Masked] = {}
@@ -95,7 +74,7 @@ class Collector:
                 raise ProtocolError(Code.DUPLICATE_KEY, "signed_keys", f"{entry.sender} sent a key of somebody else")
             used.update((entry.cipher_key, entry.mask_key))
 
-        self._keys = self._accept(Stage.KEYS, answers, SignedKeys.decode, check, self._spec.numbers)
+        self._keys = self._intake.accept(Stage.KEYS, answers, SignedKeys.decode, check, self._spec.numbers)
         self._need(Stage.KEYS, len(self._keys), self._spec.quorum)
         entries = tuple(self._keys.values())
         self._binding = Binding(session_id=self._spec.session_id, transcript=transcript_of(self._spec, entries))
@@ -117,7 +96,7 @@ class Collector:
             if [name for name, _ in message.boxes] != [name for name in self._keys if name != message.sender]:
                 raise ProtocolError(Code.WRONG_NAMES, "shares", "does not hold one box for each other partner")
 
-        self._shares = self._accept(Stage.SHARES, answers, Shares.decode, check, self._keys)
+        self._shares = self._intake.accept(Stage.SHARES, answers, Shares.decode, check, self._keys)
         self._need(Stage.SHARES, len(self._shares), self._spec.quorum)
         boxes = {sender: dict(message.boxes) for sender, message in self._shares.items()}
         return {name: Delivery(holders=self._holders, boxes=tuple(
@@ -133,7 +112,7 @@ class Collector:
             Aborted: if fewer than the quorum sent a good vector.
         """
         self._enter(Stage.MASKED)
-        self._masked = self._accept(Stage.MASKED, answers, Masked.decode, lambda message: message.check(
+        self._masked = self._intake.accept(Stage.MASKED, answers, Masked.decode, lambda message: message.check(
             self._spec, self._binding, self._holders), self._shares)
         self._need(Stage.MASKED, len(self._masked), self._spec.quorum)
         return SurvivorList(survivors=self._survivors).encode()
@@ -148,7 +127,7 @@ class Collector:
             Aborted: if fewer than the threshold signed.
         """
         self._enter(Stage.SURVIVORS)
-        self._signed = self._accept(Stage.SURVIVORS, answers, SignedSurvivors.decode, lambda message: message.check(
+        self._signed = self._intake.accept(Stage.SURVIVORS, answers, SignedSurvivors.decode, lambda message: message.check(
             self._spec, self._binding, self._holders, self._survivors), self._masked)
         self._need(Stage.SURVIVORS, len(self._signed), self._spec.threshold)
         signatures = tuple((name, message.signature) for name, message in self._signed.items())
@@ -170,9 +149,14 @@ class Collector:
                     or tuple(name for name, _ in message.vanished) != vanished):
                 raise ProtocolError(Code.WRONG_NAMES, "unmask_reply", "does not hold the shares that were asked for")
 
-        replies = self._accept(Stage.UNMASK, answers, UnmaskReply.decode, check, self._masked)
+        replies = self._intake.accept(Stage.UNMASK, answers, UnmaskReply.decode, check, self._masked)
         self._need(Stage.UNMASK, len(replies), self._spec.threshold)
         return self._checked(self._spec.ring.decode(self._without_masks(replies, vanished)))
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Answers that were not accepted so far."""
+        return tuple(self._intake.faults)
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -243,23 +227,3 @@ class Collector:
         if answered < needed:
             raise Aborted(stage, answered=answered, needed=needed)
         self._next = _AFTER[stage]
-
-    def _accept(self, stage: Stage, answers: Iterable[bytes], decode: Callable[[bytes, SessionSpec], _M],
-                check: Callable[[_M], None], allowed: Mapping[str, object]) -> dict[str, _M]:
-        """The good answers by sender, in order of names; the others become faults."""
-        accepted: dict[str, _M] = {}
-        for answer in answers:
-            sender = ""
-            try:
-                message = decode(answer, self._spec)
-                sender = message.sender
-                if sender not in allowed:
-                    raise ProtocolError(Code.NOT_A_MEMBER, stage, f"{sender} is not in this session any more")
-                if sender in accepted:
-                    raise ProtocolError(Code.DUPLICATE_NAME, stage, f"{sender} has answered before")
-                check(message)
-            except ProtocolError as error:
-                self.faults.append(Fault(stage=stage, code=error.code, sender=sender))
-            else:
-                accepted[sender] = message
-        return dict(sorted(accepted.items()))

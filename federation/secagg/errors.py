@@ -1,7 +1,7 @@
 """How this package says no: one error for what arrived wrong, one for a session that cannot end.
 
-`ProtocolError` is one message, list or state that cannot be accepted, with a fixed code. `Aborted` is the coordinator's:
-too few good answers are left, so there is no sum. Neither ever holds a vector, a share or a key.
+`ProtocolError` is one message, list or state that cannot be accepted, with a fixed code. `Aborted` is for the
+coordinator: too few good answers are left, so there is no sum. Neither ever holds a vector, a share or a key.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from federation.secagg.wire import NAME_BYTES, Kind, Reader, check_bytes, check_
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
 _PURPOSE = "secagg-keys"
 _FIELD = 2**255 - 19
-# The points of order 1, 2, 4 and 8, on the curve and on its twist (RFC 7748, section 6.1): with one of these, the shared
-# secret is zero whatever the other side's key is.
+# The points of order 1, 2, 4 and 8, on the curve and on its twist (RFC 7748, section 6.1): with one of these, the
+# shared secret is zero whatever the other side's key is.
 LOW_ORDER = frozenset({
     0, 1, _FIELD - 1,
     325606250916557431795983626356110631294008115727848805560023387167927233504,
@@ -128,18 +128,24 @@ def _check_strong(key: bytes, name: str) -> None:
                             bound="a reduced X25519 key that is not of low order")
 
 
-def check_key_list(spec: SessionSpec, entries: Sequence[SignedKeys]) -> None:
+def check_key_list(spec: SessionSpec, entries: Sequence[SignedKeys], *, own: SignedKeys) -> None:
     """Check a whole list: each entry, that names ascend, that no key comes twice, and that the quorum is there.
 
+    Args:
+        own: what this partner sent, which must be in the list as it was sent.
+
     Raises:
-        ProtocolError: as `SignedKeys.check`, or `duplicate_name`, `duplicate_key`, `below_quorum`.
+        ProtocolError: as `SignedKeys.check`, or `duplicate_name`, `duplicate_key`, `below_quorum`, `own_entry`.
     """
     check_names("key_list", [entry.sender for entry in entries], spec)
     if len(entries) < spec.quorum:
         raise ProtocolError(Code.BELOW_QUORUM, "key_list", f"names {len(entries)} partners",
                             bound=f"at least {spec.quorum}")
+    if own not in entries:
+        raise ProtocolError(Code.OWN_ENTRY, "key_list", f"does not hold the keys that {own.sender} sent")
     for entry in entries:
-        entry.check(spec)
+        if entry != own:
+            entry.check(spec)
     keys = {key for entry in entries for key in (entry.cipher_key, entry.mask_key)}
     if len(keys) != 2 * len(entries):
         raise ProtocolError(Code.DUPLICATE_KEY, "key_list", "holds one key under two names", bound="each key once")

@@ -1,7 +1,8 @@
 """Masks: a key stream over the whole ring, added in place.
 
 The stream is AES-256 in counter mode from block 0 (NIST SP 800-38A), read as little-endian words. A mask word takes
-every value of the ring equally often, so a masked word alone says nothing about what is below it. One key makes one mask.
+every value of the ring equally often, so a masked word alone says nothing about what is below it. One key makes one
+mask.
 """
 
 from __future__ import annotations

@@ -112,17 +112,17 @@ class Masked:
 
     Attributes:
         sender: whose vector it is.
-        words: its words, little-endian, as many bytes as the session says.
+        words: its words, little-endian, as many bytes as the session says. A view: a copy costs as much as a mask.
         signature: over session, transcript, the holders of shares and the words.
     """
 
     sender: str
-    words: bytes
+    words: bytes | memoryview
     signature: bytes
     PURPOSE = "secagg-masked"
 
     @staticmethod
-    def statement(binding: Binding, holders: Iterable[str], words: bytes) -> bytes:
+    def statement(binding: Binding, holders: Iterable[str], words: bytes | memoryview) -> bytes:
         return frame(binding.session_id, binding.transcript, names_hash(holders), hashlib.sha256(words).digest())
 
     def encode(self) -> bytes:
@@ -137,7 +137,7 @@ class Masked:
         """
         size = spec.length * spec.ring.word_bytes
         reader = Reader(data, Kind.MASKED, limit=_OVERHEAD + size)
-        message = cls(sender=reader.name(), words=reader.take(size), signature=reader.take(SIGNATURE_BYTES))
+        message = cls(sender=reader.name(), words=reader.view(size), signature=reader.take(SIGNATURE_BYTES))
         reader.end()
         check_names("masked", [message.sender], spec)
         return message

@@ -39,7 +39,7 @@ class Binding:
             ProtocolError: `weak_key` if the shared secret is zero.
         """
         first, second = sorted(between)
-        return self._derive("mask", _agree(private, public), first, second)
+        return self._derive("mask", agree(private, public), first, second)
 
     def personal_key(self, seed: bytes, name: str) -> bytes:
         """Key (32 bytes) of a partner's personal mask."""
@@ -53,32 +53,28 @@ class Binding:
         return hashlib.sha256(b"leelight/secagg-commitment/v1\n" + frame(
             self.session_id, self.transcript, name.encode(), seed)).digest()
 
-    def seal(self, shares: bytes, private: X25519PrivateKey, public: bytes, *, sender: str, recipient: str) -> bytes:
-        """Encrypt two shares to `recipient`.
-
-        Raises:
-            ProtocolError: `weak_key` if the shared secret is zero.
-        """
-        cipher = self._cipher(private, public, sender, recipient)
+    def seal(self, shares: bytes, agreed: bytes, *, sender: str, recipient: str) -> bytes:
+        """Encrypt two shares to `recipient`, under the secret that both agreed on."""
+        cipher = self._cipher(agreed, sender, recipient)
         # The key serves for one box. The random nonce is for a stored state that was set back: then it serves for two.
         nonce = secrets.token_bytes(NONCE_BYTES)
         return nonce + cipher.encrypt(nonce, shares, self._context(sender, recipient))
 
-    def open(self, box: bytes, private: X25519PrivateKey, public: bytes, *, sender: str, recipient: str) -> bytes:
+    def open(self, box: bytes, agreed: bytes, *, sender: str, recipient: str) -> bytes:
         """Decrypt a box that `sender` made for `recipient` in this session.
 
         Raises:
-            ProtocolError: `unreadable_box` if it is anything else, `weak_key` if the shared secret is zero.
+            ProtocolError: `unreadable_box` if it is anything else.
         """
-        cipher = self._cipher(private, public, sender, recipient)
+        cipher = self._cipher(agreed, sender, recipient)
         try:
             return cipher.decrypt(box[:NONCE_BYTES], box[NONCE_BYTES:], self._context(sender, recipient))
         except InvalidTag:
             raise ProtocolError(Code.UNREADABLE_BOX, "delivery",
                                 f"the box from {sender} was not made for {recipient} in this session") from None
 
-    def _cipher(self, private: X25519PrivateKey, public: bytes, sender: str, recipient: str) -> ChaCha20Poly1305:
-        return ChaCha20Poly1305(self._derive("box", _agree(private, public), sender, recipient))
+    def _cipher(self, agreed: bytes, sender: str, recipient: str) -> ChaCha20Poly1305:
+        return ChaCha20Poly1305(self._derive("box", agreed, sender, recipient))
 
     def _context(self, sender: str, recipient: str) -> bytes:
         return frame(self.session_id, self.transcript, sender.encode(), recipient.encode())
@@ -89,7 +85,12 @@ class Binding:
         return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret)
 
 
-def _agree(private: X25519PrivateKey, public: bytes) -> bytes:
+def agree(private: X25519PrivateKey, public: bytes) -> bytes:
+    """The secret (32 bytes) that this private key and the other side's public key give; both sides get the same.
+
+    Raises:
+        ProtocolError: `weak_key` if it is zero.
+    """
     try:
         return private.exchange(X25519PublicKey.from_public_bytes(public))
     except ValueError:  # an all-zero result (RFC 7748, section 6.1)

@@ -5,8 +5,8 @@
 Each stage uses up the state that the one before it left. Whatever fails closes the session for good and drops its
 secrets, so a coordinator has one try at each question: two answers to one question would undo the masks.
 
-Starting twice for one session would give two sums with two different noises, so a node keeps the session ids that it has
-begun, and between exchanges it keeps `to_bytes` on its own disk.
+Starting twice for one session would give two sums with two different noises, so a node keeps the session ids that it
+has begun, and between exchanges it keeps `to_bytes` on its own disk.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from federation.secagg.messages import (
     check_signature,
     sign_bytes,
 )
-from federation.secagg.pairs import Binding
+from federation.secagg.pairs import Binding, agree
 from federation.secagg.relays import Delivery, KeyList, SurvivorList, UnmaskRequest
 from federation.secagg.ring import Words
 from federation.secagg.session import SessionSpec
@@ -78,10 +78,11 @@ class Participant:
         Raises:
             InputError: if the roster does not have this name with this key.
         """
-        keyed = Keyed(cipher_seed=new_seed(), mask_seed=new_seed())
-        participant = cls(spec, name, key, keyed)
-        return participant, SignedKeys.sign(spec, name, cipher_seed=keyed.cipher_seed, mask_seed=keyed.mask_seed,
-                                            key=key).encode()
+        participant = cls(spec, name, key, Closed())
+        cipher_seed, mask_seed = new_seed(), new_seed()
+        sent = SignedKeys.sign(spec, name, cipher_seed=cipher_seed, mask_seed=mask_seed, key=key)
+        participant._state = Keyed(cipher_seed=cipher_seed, mask_seed=mask_seed, sent=sent)
+        return participant, sent.encode()
 
     @classmethod
     def from_bytes(cls, data: bytes, spec: SessionSpec, name: str, key: SigningKey) -> Participant:
@@ -111,24 +112,21 @@ class Participant:
         """
         state = self._take(Keyed)
         entries = KeyList.decode(key_list, self._spec).entries
-        check_key_list(self._spec, entries)
-        own = SignedKeys.sign(self._spec, self._name, cipher_seed=state.cipher_seed, mask_seed=state.mask_seed,
-                              key=self._key)
-        if own not in entries:
-            raise ProtocolError(Code.OWN_ENTRY, "key_list", f"does not hold the keys that {self._name} sent")
+        check_key_list(self._spec, entries, own=state.sent)
         binding = Binding(session_id=self._spec.session_id, transcript=transcript_of(self._spec, entries))
         personal_seed = new_seed()
         shares = self._deal(personal_seed, state.mask_seed)
-        cipher = private_key(state.cipher_seed)
-        boxes = tuple((entry.sender, binding.seal(shares[entry.sender], cipher, entry.cipher_key, sender=self._name,
-                                                recipient=entry.sender))
-                      for entry in entries if entry.sender != self._name)
+        cipher, others = private_key(state.cipher_seed), [entry for entry in entries if entry != state.sent]
+        agreed = {entry.sender: agree(cipher, entry.cipher_key) for entry in others}
+        boxes = tuple((name, binding.seal(shares[name], secret, sender=self._name, recipient=name))
+                      for name, secret in agreed.items())
         commitment = binding.commitment(personal_seed, self._name)
         body = Shares.body(self._name, boxes, commitment)
         signature = sign_bytes(self._key, Shares.PURPOSE, Shares.statement(binding, body))
-        self._state = Shared(keyed=state, personal_seed=personal_seed, own_shares=shares[self._name],
-                             transcript=binding.transcript,
-                             peers=tuple((entry.sender, entry.cipher_key + entry.mask_key) for entry in entries))
+        self._state = Shared(
+            mask_seed=state.mask_seed, personal_seed=personal_seed, own_shares=shares[self._name],
+            transcript=binding.transcript,
+            peers=tuple((entry.sender, agreed[entry.sender] + entry.mask_key) for entry in others))
         return Shares(sender=self._name, boxes=boxes, commitment=commitment, signature=signature).encode()
 
     def masked(self, delivery: bytes, vector: npt.NDArray[np.int64]) -> bytes:
@@ -146,21 +144,19 @@ class Participant:
         words = self._encode(vector)
         message = Delivery.decode(delivery, self._spec)
         peers = dict(state.peers)
-        self._check_list("delivery", message.holders, within=peers)
+        self._check_list("delivery", message.holders, within=(self._name, *peers))
         if tuple(name for name, _ in message.boxes) != tuple(n for n in message.holders if n != self._name):
             raise ProtocolError(Code.WRONG_NAMES, "delivery", "does not hold one box of each other partner it names")
         binding = Binding(session_id=self._spec.session_id, transcript=state.transcript)
-        cipher = private_key(state.keyed.cipher_seed)
-        shares = {sender: binding.open(box, cipher, peers[sender][:KEY_BYTES], sender=sender, recipient=self._name)
+        shares = {sender: binding.open(box, peers[sender][:KEY_BYTES], sender=sender, recipient=self._name)
                   for sender, box in message.boxes}
         shares[self._name] = state.own_shares
-        mask = private_key(state.keyed.mask_seed)
+        mask = private_key(state.mask_seed)
         add_mask(words, binding.personal_key(state.personal_seed, self._name))
-        for other in message.holders:
-            if other != self._name:
-                key = binding.mask_key(mask, peers[other][KEY_BYTES:], between=(self._name, other))
-                add_mask(words, key, subtract=self._name > other)
-        raw = words.tobytes()
+        for other, _ in message.boxes:
+            key = binding.mask_key(mask, peers[other][KEY_BYTES:], between=(self._name, other))
+            add_mask(words, key, subtract=self._name > other)
+        raw = words.data.cast("B")
         signature = sign_bytes(self._key, Masked.PURPOSE, Masked.statement(binding, message.holders, raw))
         self._state = Holding(transcript=state.transcript, shares=tuple(sorted(shares.items())))
         return Masked(sender=self._name, words=raw, signature=signature).encode()
@@ -201,7 +197,8 @@ class Participant:
                                 bound=f"at least {self._spec.threshold}")
         statement = SignedSurvivors.statement(binding, holding.holders, state.survivors)
         for name, signature in message.signatures:
-            check_signature(self._spec, name, SignedSurvivors.PURPOSE, statement, signature)
+            if name != self._name:  # that this partner signed this list, its state says
+                check_signature(self._spec, name, SignedSurvivors.PURPOSE, statement, signature)
         personal = tuple((name, both[:SHARE_BYTES]) for name, both in holding.shares if name in survivors)
         vanished = tuple((name, both[SHARE_BYTES:]) for name, both in holding.shares if name not in survivors)
         body = UnmaskReply.body(self._name, personal, vanished)
@@ -216,8 +213,8 @@ class Participant:
         """
         state = self._state
         if not isinstance(state, wanted):
-            raise ProtocolError(Code.OUT_OF_ORDER, "session", "is asked for an answer it has given, has not come to, or "
-                                "will not give", bound="each answer once, in order")
+            raise ProtocolError(Code.OUT_OF_ORDER, "session", "is asked for an answer that it has given, has not "
+                                "come to, or will not give", bound="each answer once, in order")
         self._state = Closed()
         return state
 

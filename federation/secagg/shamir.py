@@ -1,8 +1,8 @@
 """Shamir's t-of-n sharing of 32-byte secrets (Shamir 1979, "How to share a secret").
 
 The field is that of the prime 2^256 + 297, the first above 2^256, so that every 32-byte string is an element. Holder k
-gets the value of a random polynomial at k; its value at 0 is the secret. Any `threshold` values give it back by Lagrange
-interpolation, fewer say nothing about it.
+gets the value of a random polynomial at k; its value at 0 is the secret. Any `threshold` values give it back by
+Lagrange interpolation, fewer say nothing about it.
 
 The weights of Lagrange's formula depend on who the holders are and on nothing else, so they are computed once and serve
 all secrets of a session. (pycryptodome's Shamir takes 11 ms to combine 11 shares, and takes them for each secret anew:
@@ -50,7 +50,7 @@ def evaluate(polynomial: Sequence[int], point: int, prime: int = PRIME) -> int:
 
 
 def weights_at_zero(points: Sequence[int], prime: int = PRIME) -> dict[int, int]:
-    """Lagrange's weights: the value at 0 of a polynomial of degree below `len(points)` is the weighted sum of its values.
+    """Lagrange's weights: they make the value at 0 out of the values at `points`, for degrees below `len(points)`.
 
     Raises:
         ValueError: if a point is 0 (that is the secret's own place) or named twice.

@@ -1,8 +1,8 @@
 """What a partner has to remember between two exchanges, and its bytes.
 
 Each state holds what the rest of the session needs and nothing more: once the masked vector is out, the partner's own
-keys and seed are gone and only the shares it holds are left; after unmasking nothing is. The bytes are secret. Keep them
-with mode 0600, replace them at each stage before the answer leaves, and never go back to an earlier file.
+keys and seed are gone and only the shares it holds are left; after unmasking nothing is. The bytes are secret. Keep
+them with mode 0600, replace them at each stage before the answer leaves, and never go back to an earlier file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from federation.secagg.errors import Code, ProtocolError
-from federation.secagg.keys import KEY_BYTES
+from federation.secagg.keys import KEY_BYTES, SignedKeys
 from federation.secagg.messages import HASH_BYTES, pairs_bytes, read_pairs
 from federation.secagg.session import SessionSpec
 from federation.secagg.shamir import SHARE_BYTES
@@ -32,17 +32,20 @@ class _Tag(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Keyed:
-    """Keys are sent. Holds both private keys."""
+    """Keys are sent. Holds both private keys, and what was sent."""
 
     cipher_seed: bytes
     mask_seed: bytes
+    sent: SignedKeys
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Shared:
-    """Shares are sent. Holds all secrets, the partner's shares of its own, and everybody's public keys (both of each)."""
+    """Shares are sent. Holds the partner's secrets and its shares of them, and of each other partner in U1 (`peers`)
+    the secret that both agreed on for boxes, and its public mask key. The private key for boxes is gone.
+    """
 
-    keyed: Keyed
+    mask_seed: bytes
     personal_seed: bytes
     own_shares: bytes
     transcript: bytes
@@ -82,11 +85,11 @@ def state_to_bytes(state: State, spec: SessionSpec, name: str) -> bytes:
     """The state of partner `name` in this session, with a checksum. Secret."""
     match state:
         case Keyed():
-            tag, body = _Tag.KEYED, state.cipher_seed + state.mask_seed
+            tag, body = _Tag.KEYED, state.cipher_seed + state.mask_seed + state.sent.body()
         case Shared():
             tag = _Tag.SHARED
-            body = (state.keyed.cipher_seed + state.keyed.mask_seed + state.personal_seed + state.own_shares
-                    + state.transcript + pairs_bytes(state.peers))
+            body = (state.mask_seed + state.personal_seed + state.own_shares + state.transcript
+                    + pairs_bytes(state.peers))
         case Holding():
             tag, body = _Tag.MASKED, state.transcript + pairs_bytes(state.shares)
         case Signed():
@@ -122,9 +125,12 @@ def state_from_bytes(data: bytes, spec: SessionSpec, name: str) -> State:
 def _read(tag: _Tag, reader: Reader, spec: SessionSpec) -> State:
     match tag:
         case _Tag.KEYED:
-            return _read_keyed(reader)
+            keyed = Keyed(cipher_seed=reader.take(KEY_BYTES), mask_seed=reader.take(KEY_BYTES),
+                          sent=SignedKeys.read(reader))
+            check_names("state", [keyed.sent.sender], spec)
+            return keyed
         case _Tag.SHARED:
-            shared = Shared(keyed=_read_keyed(reader), personal_seed=reader.take(KEY_BYTES),
+            shared = Shared(mask_seed=reader.take(KEY_BYTES), personal_seed=reader.take(KEY_BYTES),
                             own_shares=reader.take(BOTH), transcript=reader.take(HASH_BYTES),
                             peers=read_pairs(reader, 2 * KEY_BYTES))
             check_names("state", [name for name, _ in shared.peers], spec)
@@ -137,10 +143,6 @@ def _read(tag: _Tag, reader: Reader, spec: SessionSpec) -> State:
             return signed
         case _Tag.CLOSED:
             return Closed()
-
-
-def _read_keyed(reader: Reader) -> Keyed:
-    return Keyed(cipher_seed=reader.take(KEY_BYTES), mask_seed=reader.take(KEY_BYTES))
 
 
 def _read_holding(reader: Reader, spec: SessionSpec) -> Holding:

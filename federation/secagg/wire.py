@@ -108,7 +108,7 @@ class Reader:
             raise ProtocolError(Code.WRONG_TYPE, self.what, f"is of type {type(data).__name__}", bound="bytes")
         if len(data) > limit:
             raise ProtocolError(Code.TOO_LONG, self.what, f"has {len(data)} bytes", bound=f"at most {limit} bytes")
-        self._data, self._place = data, 0
+        self._data, self._place = memoryview(data), 0
         if self.take(len(MAGIC)) != MAGIC:
             raise ProtocolError(Code.MALFORMED, self.what, "is no message of this protocol")
         if self.take(1) != bytes([kind]):
@@ -116,6 +116,14 @@ class Reader:
 
     def take(self, size: int) -> bytes:
         """The next `size` bytes.
+
+        Raises:
+            ProtocolError: `malformed` if it ends before.
+        """
+        return bytes(self.view(size))
+
+    def view(self, size: int) -> memoryview:
+        """The next `size` bytes without copying them.
 
         Raises:
             ProtocolError: `malformed` if it ends before.
