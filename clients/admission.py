@@ -10,7 +10,8 @@ from clients.approvals import require_approval
 from clients.node import NodeHome
 from clients.policy import Policy
 from federation.errors import InputError, Refusal, RefusalCode
-from federation.plan import RosterEntry, StudyPlan
+from federation.plan import StudyPlan
+from federation.plan_parts import RosterEntry
 
 
 def listed(home: NodeHome, plan: StudyPlan) -> RosterEntry:

@@ -7,8 +7,6 @@ names the price that the node computes today: a plan does not change, but softwa
 
 from __future__ import annotations
 
-import os
-import tempfile
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -19,10 +17,12 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from clients.node import NodeHome
+from clients.private_files import replace_private
 from federation.canonical import canonical_json
 from federation.errors import Refusal, RefusalCode
 from federation.identity import verify
-from federation.plan import Hex32, SignedPlan, StudyPlan
+from federation.plan import SignedPlan, StudyPlan
+from federation.plan_parts import Hex32
 from federation.privacy.guarantee import Price, price
 
 _PURPOSE = "plan-approval"
@@ -110,8 +110,8 @@ def decide(home: NodeHome, signed: SignedPlan, decision: Decision) -> Approval:
                      software=f"leelight {version('leelight')}")
     approval = draft.model_copy(update={"signature": home.signing_key().sign(_PURPOSE, draft.body())})
     home.approvals_dir.mkdir(exist_ok=True, mode=0o700)
-    _replace(kept_plan_path(home, signed.sha256), signed.to_json().encode())
-    _replace(approval_path(home, signed.sha256), canonical_json(approval.model_dump(mode="json")))
+    replace_private(kept_plan_path(home, signed.sha256), signed.to_json().encode())
+    replace_private(approval_path(home, signed.sha256), canonical_json(approval.model_dump(mode="json")))
     return approval
 
 
@@ -154,22 +154,3 @@ def require_approval(home: NodeHome, plan: StudyPlan) -> Approval:
 
 def _not_approved(detail: str) -> Refusal:
     return Refusal(RefusalCode.NOT_APPROVED, detail)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Put a private file in place in one step, so that a crash leaves the old one or the new one, whole."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

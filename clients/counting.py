@@ -14,7 +14,9 @@ from clients.node import NodeHome
 from clients.selection import table_places
 from federation.exact import exact_logits
 from federation.model import MultiTaskHead, partner_prior
-from federation.plan import RosterEntry, StudyPlan
+from federation.plan import StudyPlan
+from federation.plan_parts import RosterEntry
+from federation.privacy.guarantee import partner_noise
 from federation.privacy.noise import add_discrete_gaussian
 from federation.randomness import RandomStream
 from federation.statistics import IntTable, TableLayout
@@ -57,9 +59,9 @@ def noisy_table(
     home: NodeHome, plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead,
     *, stream: RandomStream | None
 ) -> IntTable:
-    """What leaves the partner: the table with discrete Gaussian noise of the plan's scale in every entry.
+    """The table with discrete Gaussian noise in every entry: all that the plan promises, or this partner's share of it.
 
     `stream` is None outside a rehearsal: the operating system draws the noise then.
     """
     table = true_table(home, plan, entry, prepared, model)
-    return add_discrete_gaussian(table, plan.statistics.noise_scale, stream)
+    return add_discrete_gaussian(table, partner_noise(plan).table, stream)

@@ -20,7 +20,8 @@ from federation.encoders.base import Features
 from federation.encoders.cache import FeatureCache
 from federation.errors import Refusal, RefusalCode
 from federation.grid import exact_inputs
-from federation.plan import EncoderSpec, StudyPlan
+from federation.plan import StudyPlan
+from federation.plan_parts import EncoderSpec
 
 
 @dataclass(frozen=True, kw_only=True)

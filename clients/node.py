@@ -6,6 +6,7 @@ policy.yaml      the partner's rules: what a study may ask (0600)      approvals
 identity.key     the partner's signing key (0600)                      records.sqlite  the record store
 quarantine/      rows that could not be taken in                       cache/          features (0700)
 ledger.sqlite    the privacy account, with ledger.head and ledger.lock (0600)
+sessions/        secrets of sums under way (0700)
 ```
 
 Nothing in it comes from the coordinator, and nothing that the coordinator sends can change it.
@@ -26,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clients.policy import POLICY_FILE, Policy
 from federation.errors import InputError
 from federation.identity import SigningKey, read_secret, write_secret
-from federation.plan import Hex32, OpenShare, RosterEntry, Slug
+from federation.plan_parts import Hex32, OpenShare, RosterEntry, Slug
 from federation.randomness import RandomStream
 from federation.taxonomy import PartnerKind, Task
 
@@ -123,6 +124,10 @@ class NodeHome:
     @property
     def cache_dir(self) -> Path:
         return self.settings.cache or self.path / "cache"
+
+    @property
+    def sessions_dir(self) -> Path:
+        return self.path / "sessions"
 
     @property
     def approvals_dir(self) -> Path:

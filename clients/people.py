@@ -18,7 +18,8 @@ from clients.features import Prepared
 from clients.node import NodeHome
 from clients.selection import target_matrix, training_rows
 from federation.model import partner_prior
-from federation.plan import RosterEntry, StudyPlan
+from federation.plan import StudyPlan
+from federation.plan_parts import RosterEntry
 from federation.privacy.clipping import BLOCK_PEOPLE, FloatArray, inner_products
 
 Rows = npt.NDArray[np.int64]

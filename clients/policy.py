@@ -26,7 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from clients.findings import Finding, findings
 from federation.errors import InputError
 from federation.identity import write_secret
-from federation.plan import Hex32, Positive, Slug, StudyPlan
+from federation.plan import StudyPlan
+from federation.plan_parts import Hex32, Positive, Slug
 from federation.taxonomy import Task
 
 POLICY_FILE = "policy.yaml"

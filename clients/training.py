@@ -11,6 +11,8 @@ takes Opacus's hooks, which write out each person's gradient.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -23,8 +25,8 @@ from clients.people import People, Population
 from federation.exact import ExactHead, snap_weights
 from federation.grid import SUM_BITS
 from federation.model import MultiTaskHead
-from federation.plan import TrainingSpec
-from federation.privacy.clipping import PersonDPOptimizer, clipped_sum
+from federation.plan_parts import TrainingSpec
+from federation.privacy.clipping import IntArray, PersonDPOptimizer, clipped_sum
 from federation.privacy.noise import discrete_gaussian
 from federation.privacy.sampling import sample_slots
 from federation.randomness import RandomStream
@@ -118,21 +120,55 @@ def train_round(model: torch.nn.Module, people: Population, rule: StepRule, *, s
         rule: public constants.
         stream: coins and noise.
     """
+    with _stepping(model, rule, rule.noise_multiplier * 2.0**SUM_BITS, stream) as (way, optimizer):
+        for _ in range(rule.local_steps):
+            _gather(people, rule, way, optimizer, stream)
+            optimizer.step()
+            snap_weights(model)
+
+
+def gradient_share(model: torch.nn.Module, people: Population, rule: StepRule, *, noise_scale: float,
+                   stream: RandomStream) -> IntArray:
+    """This partner's part of one step of the whole federation: its people's clipped gradients and a share of the noise.
+
+    The coordinator must not see it: the noise in it is a share. It is for a secure sum.
+
+    Args:
+        model: the step's starting point, float32; left as it is, but for rounding to its grid.
+        people: those who train.
+        rule: public constants.
+        noise_scale: of the share, in units of `l2_clip_norm * 2^-SUM_BITS`.
+        stream: coins and noise.
+
+    Returns:
+        int64, one number for each weight in the order of the parameters, in those units.
+    """
+    with _stepping(model, rule, noise_scale, stream) as (way, optimizer):
+        _gather(people, rule, way, optimizer, stream)
+        return np.concatenate([total.ravel() for total in optimizer.noised_sums()])
+
+
+def _gather(people: Population, rule: StepRule, way: Contribution, optimizer: PersonDPOptimizer,
+            stream: RandomStream) -> None:
+    """Let the people whose slots come up enter a step."""
+    drawn = sample_slots(max(rule.slots, len(people)), rule.sampling_probability, stream)
+    for block in people.blocks(drawn[drawn < len(people)]):
+        way.enter(block, optimizer)
+
+
+@contextmanager
+def _stepping(model: torch.nn.Module, rule: StepRule, noise_scale: float,
+              stream: RandomStream) -> Iterator[tuple[Contribution, PersonDPOptimizer]]:
+    """The model in float64 on its grid, and what takes steps on it; afterwards it is float32 and bare again."""
     model.double()
     snap_weights(model)
-    noise = discrete_gaussian(rule.noise_multiplier * 2.0**SUM_BITS).source(stream)
     optimizer = PersonDPOptimizer(
         torch.optim.SGD(model.parameters(), lr=rule.learning_rate, weight_decay=rule.weight_decay),
         noise_multiplier=rule.noise_multiplier, l2_clip_norm=rule.l2_clip_norm,
-        divisor=rule.sampling_probability * rule.slots, noise=noise)
+        divisor=rule.sampling_probability * rule.slots, noise=discrete_gaussian(noise_scale).source(stream))
     way: Contribution = ClosedForm(model) if isinstance(model, MultiTaskHead) else Hooks(model)
     try:
-        for _ in range(rule.local_steps):
-            drawn = sample_slots(max(rule.slots, len(people)), rule.sampling_probability, stream)
-            for block in people.blocks(drawn[drawn < len(people)]):
-                way.enter(block, optimizer)
-            optimizer.step()
-            snap_weights(model)
+        yield way, optimizer
     finally:
         optimizer.zero_grad(set_to_none=True)
         way.close()

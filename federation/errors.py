@@ -44,6 +44,7 @@ class RefusalCode(StrEnum):
     BAD_REQUEST = "bad_request"
     BUDGET_EXHAUSTED = "budget_exhausted"
     ALREADY_ANSWERED = "already_answered"
+    SESSION_REFUSED = "session_refused"
     LEDGER_UNUSABLE = "ledger_unusable"
     BUSY = "busy"
     FAILED = "failed"

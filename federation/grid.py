@@ -35,6 +35,14 @@ def exact_inputs(features: npt.NDArray[np.float32], intercept: float) -> npt.NDA
     return np.round(inputs * np.float32(2.0**INPUT_BITS)) * np.float32(2.0**-INPUT_BITS)
 
 
+def snap(weights: npt.NDArray[np.float64]) -> None:
+    """Round weights to the grid 2^-22 and hold them within `MAX_WEIGHT`, in place. Public numbers, so free."""
+    weights *= 2.0**WEIGHT_BITS
+    np.rint(weights, out=weights)
+    weights *= 2.0**-WEIGHT_BITS
+    np.clip(weights, -MAX_WEIGHT, MAX_WEIGHT, out=weights)
+
+
 def product(left: npt.NDArray[np.float64], right: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """`left @ right` in float64, by whichever library is faster at the shape; on grids both are exact, hence equal.
 

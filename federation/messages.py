@@ -1,4 +1,4 @@
-"""What travels between coordinator and node: four small message types on Flower's Message API.
+"""What travels between coordinator and node: a few small message types on Flower's Message API.
 
 A request names the plan by hash and the round; a reply holds a fixed code and, if that is `ok`, arrays. There is no
 field for a count, a metric or a text, so none can be sent by mistake.
@@ -8,6 +8,11 @@ field for a count, a metric or a text, so none can be sent by mistake.
 | `query.hello` | plan hash           | partner's name    |
 | `train`       | plan hash, round, model | model         |
 | `query.table` | plan hash, model    | noisy int64 table |
+
+Where a part of the plan is summed securely, five others take the place of `train` or `query.table`: `query.keys`,
+`query.shares`, `query.masked`, `query.survivors` and `query.unmask`. Their requests name the round, the sum and the
+attempt, and with `query.masked` comes the model; what else they and their replies hold is a message of
+`federation.secagg`.
 """
 
 from __future__ import annotations
@@ -35,12 +40,28 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
+class SumRequest:
+    """Which session of secure aggregation a request belongs to, and what it relays to this partner.
+
+    Attributes:
+        purpose: what is summed, a `federation.secure.Purpose`.
+        attempt: the coordinator's number for this try.
+        payload: a message of `federation.secagg`; empty in the first exchange.
+    """
+
+    purpose: str
+    attempt: int
+    payload: bytes = b""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the coordinator asks. `round_number` is 0 outside training."""
+    """What the coordinator asks. `round_number` is 0 outside training and sums."""
 
     plan_sha256: str
     round_number: int
     arrays: Arrays | None = None
+    sum: SumRequest | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +72,7 @@ class Reply:
     partner: str = ""
     arrays: Arrays | None = None
     table: npt.NDArray[np.int64] | None = None
+    payload: bytes | None = None
 
 
 def request_content(request: Request) -> RecordDict:
@@ -59,6 +81,9 @@ def request_content(request: Request) -> RecordDict:
         {"plan_sha256": request.plan_sha256, "round": request.round_number})})
     if request.arrays is not None:
         content["arrays"] = _pack(request.arrays)
+    if request.sum is not None:
+        content["sum"] = ConfigRecord({"purpose": request.sum.purpose, "attempt": request.sum.attempt,
+                                       "payload": request.sum.payload})
     return content
 
 
@@ -75,9 +100,19 @@ def read_request(message: Message) -> Request:
         if not isinstance(sha256, str) or type(number) is not int:
             raise TypeError("request fields have the wrong type")
         arrays = None if record is None else _unpack(record)
+        named = message.content.config_records.get("sum")
     except (KeyError, TypeError, ValueError) as error:
         raise Refusal(RefusalCode.BAD_REQUEST, type(error).__name__) from None
-    return Request(plan_sha256=sha256, round_number=number, arrays=arrays)
+    return Request(plan_sha256=sha256, round_number=number, arrays=arrays,
+                   sum=None if named is None else _read_sum(named))
+
+
+def _read_sum(record: ConfigRecord) -> SumRequest:
+    match dict(record):
+        # A bool is an int to Python.
+        case {"purpose": str(purpose), "attempt": int(attempt), "payload": bytes(payload)} if type(attempt) is int:
+            return SumRequest(purpose=purpose, attempt=attempt, payload=payload)
+    raise Refusal(RefusalCode.BAD_REQUEST, "the sum's fields are missing or have the wrong type")
 
 
 def reply_content(reply: Reply) -> RecordDict:
@@ -87,6 +122,8 @@ def reply_content(reply: Reply) -> RecordDict:
         content["arrays"] = _pack(reply.arrays)
     if reply.table is not None:
         content["table"] = ArrayRecord(OrderedDict(table=Array(np.ascontiguousarray(reply.table))))
+    if reply.payload is not None:
+        content["payload"] = ConfigRecord({"payload": reply.payload})
     return content
 
 
@@ -101,7 +138,11 @@ def read_reply(message: Message) -> Reply:
             # Only a code of the closed list is shown on; whatever else a node put there is not.
             return Reply(code=RefusalCode(code))
         arrays, table = message.content.array_records.get("arrays"), message.content.array_records.get("table")
-        return Reply(code=OK, partner=partner, arrays=None if arrays is None else _unpack(arrays),
+        relayed = message.content.config_records.get("payload")
+        payload = None if relayed is None else relayed["payload"]
+        if not isinstance(payload, bytes | None):
+            raise TypeError("payload has the wrong type")
+        return Reply(code=OK, partner=partner, arrays=None if arrays is None else _unpack(arrays), payload=payload,
                      table=None if table is None else np.asarray(table["table"].numpy()))
     except (KeyError, TypeError, ValueError):
         return Reply(code=RefusalCode.FAILED)
@@ -120,6 +161,8 @@ def reply_bytes(reply: Reply) -> bytes:
     held: dict[str, npt.NDArray[Any]] = {f"arrays/{name}": value for name, value in (reply.arrays or {}).items()}
     if reply.table is not None:
         held["table"] = reply.table
+    if reply.payload is not None:
+        held["payload"] = np.frombuffer(reply.payload, dtype=np.uint8)
     return save(held)
 
 
@@ -127,7 +170,9 @@ def reply_from_bytes(data: bytes, partner: str) -> Reply:
     """The reply that `reply_bytes` kept."""
     held = load(data)
     arrays = {name.removeprefix("arrays/"): value for name, value in held.items() if name.startswith("arrays/")}
-    return Reply(code=OK, partner=partner, arrays=arrays or None, table=held.get("table"))
+    payload = held.get("payload")
+    return Reply(code=OK, partner=partner, arrays=arrays or None, table=held.get("table"),
+                 payload=None if payload is None else payload.tobytes())
 
 
 def _pack(arrays: Arrays) -> ArrayRecord:

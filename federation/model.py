@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from federation.messages import Arrays, check_arrays
-from federation.plan import RosterEntry, StudyPlan
+from federation.plan import StudyPlan
+from federation.plan_parts import RosterEntry
 from federation.taxonomy import Task
 
 

@@ -13,132 +13,34 @@ from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import InputError
 from federation.identity import SigningKey, verify
+from federation.plan_parts import (
+    Aggregation,
+    ConductSpec,
+    EncoderSpec,
+    Frozen,
+    Hex32,
+    ModelSpec,
+    PrivacyClaim,
+    RosterEntry,
+    SecureAggregationSpec,
+    Slug,
+    StatisticsSpec,
+    TrainingSpec,
+)
 from federation.regions import check_region
-from federation.taxonomy import PartnerKind, RegionRole, Task
+from federation.taxonomy import Task
 
 PLAN_VERSION: Literal[1] = 1
 MAX_PLAN_BYTES = 10_000_000
 _PURPOSE = "study-plan"
 
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-# Constants stay where float32 models and exact sums are faithful. Far outside, weights overflow, and a product of
-# infinity and zero would tell whether anybody is there.
-ClipNorm = Annotated[float, Field(ge=1e-4, le=1e3)]
-Noise = Annotated[float, Field(ge=0.1, le=1e5)]
-Step = Annotated[float, Field(ge=1e-6, le=1e3)]
-Scale = Annotated[float, Field(ge=1e-3, le=10.0)]
-OpenShare = Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=1e-5, le=1.0)]
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class RosterEntry(_Frozen):
-    """What a partner has declared in public about itself.
-
-    Attributes:
-        slots: a public band for the number of people; people occupy slots, empty slots are null people. It sets the
-            divisor of a step and the weight in an average, so that true sizes never travel.
-        declared_prevalence: the share of positives that this *kind* of work is known to meet, per task it labels. A
-            public prior from domain knowledge, not a figure from the partner's records.
-    """
-
-    name: Slug
-    kind: PartnerKind
-    slots: Annotated[int, Field(ge=2, le=2**24)]
-    regions: tuple[str, ...]
-    declared_prevalence: dict[Task, OpenShare]
-    public_key: Hex32
-
-
-class EncoderSpec(_Frozen):
-    """Which frozen text encoder turns a record into numbers, pinned down to its weights."""
-
-    name: Slug
-    version: str
-    fingerprint: Hex32
-    dimension: Annotated[int, Field(ge=1, le=2**17)]
-
-
-class ModelSpec(_Frozen):
-    """A multi-task head on frozen features: linear, or one hidden layer.
-
-    `intercept_scale` is the constant appended to each feature vector. A small one keeps the intercept from taking the
-    share of the clip norm that the features need: with unit features and a constant of 1, half of it would go there.
-    """
-
-    hidden_units: Annotated[int, Field(ge=1, le=512)] | None
-    intercept_scale: Scale
-    initial_seed: Annotated[int, Field(ge=0, le=2**32)]
-
-
-class TrainingSpec(_Frozen):
-    """Person-level DP-SGD at each partner; the names are the field's (DESIGN 8)."""
-
-    rounds: Annotated[int, Field(ge=1, le=10_000)]
-    local_steps: Annotated[int, Field(ge=1, le=10_000)]
-    learning_rate: Step
-    weight_decay: Annotated[float, Field(ge=0.0, le=1.0)]
-    averaged_share: Annotated[float, Field(gt=0.0, le=1.0)]
-    """The published model is the mean of the last `ceil(averaged_share * rounds)` aggregates."""
-    sampling_probability: Probability
-    l2_clip_norm: ClipNorm
-    noise_multiplier: Noise
-    max_records_per_person: Annotated[int, Field(ge=1, le=8)]
-
-    @property
-    def steps(self) -> int:
-        """Noised steps in the whole study."""
-        return self.rounds * self.local_steps
-
-
-class StatisticsSpec(_Frozen):
-    """The regional tables: a fixed list of cells, the noise in each, and what may be shown."""
-
-    regions: Annotated[tuple[str, ...], Field(min_length=1)]
-    roles: Annotated[tuple[RegionRole, ...], Field(min_length=1)]
-    noise_scale: Noise
-    """Scale of the discrete Gaussian that each partner adds to each entry of its table."""
-    flag_threshold: OpenShare
-    minimum_count: Annotated[int, Field(ge=1)]
-    """k: a cell is meant to be shown only if it truly holds at least k."""
-    false_publication: OpenShare
-    """Chance that a cell below k passes the threshold on the noisy value all the same."""
-
-    @field_validator("regions", "roles")
-    @classmethod
-    def _distinct(cls, value: tuple[object, ...]) -> tuple[object, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("listed twice")
-        return value
-
-
-class PrivacyClaim(_Frozen):
-    """What the coordinator says the study costs one person at one partner. Nodes recompute it and do not believe it."""
-
-    delta: Annotated[float, Field(gt=0.0, lt=0.1, allow_inf_nan=False)]
-    training_epsilon: Positive
-    statistics_epsilon: Positive
-    total_epsilon: Positive
-
-
-class ConductSpec(_Frozen):
-    """How long to wait and for how many. Changes no privacy figure."""
-
-    quorum: Annotated[int, Field(ge=1)]
-    stage_deadline_seconds: Positive
-
-
-class StudyPlan(_Frozen):
+class StudyPlan(Frozen):
     """Everything public about one study. Build it with the launcher; read it back with `SignedPlan.open`."""
 
     plan_version: Literal[1] = PLAN_VERSION
@@ -161,6 +63,8 @@ class StudyPlan(_Frozen):
     training: TrainingSpec
     statistics: StatisticsSpec
     privacy: PrivacyClaim
+    secure_aggregation: SecureAggregationSpec | None
+    """None if no part of the study is summed securely."""
     conduct: ConductSpec
     holdout_share: Annotated[float, Field(ge=0.0, le=0.5)]
     """People whom each node keeps out of training to measure the model at home. Chosen by keyed hash."""
@@ -172,6 +76,7 @@ class StudyPlan(_Frozen):
             raise ValueError("roster: a partner is listed twice")
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError("tasks: listed twice")
+        self._check_aggregation()
         if self.conduct.quorum > len(names):
             raise ValueError(f"conduct.quorum {self.conduct.quorum} is above the {len(names)} partners of the roster")
         for region in (*self.statistics.regions, *(r for entry in self.roster for r in entry.regions)):
@@ -182,6 +87,29 @@ class StudyPlan(_Frozen):
             raise ValueError(f"privacy.delta {self.privacy.delta:g} is above slots^-1.1 = {bound:.2g} for the largest "
                              f"partner ({largest} slots)")
         return self
+
+    def _check_aggregation(self) -> None:
+        secure = Aggregation.SECURE in (self.training.aggregation, self.statistics.aggregation)
+        if secure != (self.secure_aggregation is not None):
+            raise ValueError("secure_aggregation: must be given if a part is summed securely, and only then")
+        steps, probability = self.training.local_steps, self.training.sampling_probability
+        if self.training.aggregation is Aggregation.SECURE and (steps, probability) != (1, 1):
+            # Coins at several partners are independent, and what they do for somebody at several is not worked out.
+            raise ValueError(f"training has {steps} local steps and a sampling probability of {probability:g}, "
+                             "expected 1 of each with secure aggregation: the noise is in the sum alone, so no partner "
+                             "can step by itself")
+        if self.secure_aggregation is None:
+            return
+        partners, colluders = len(self.roster), self.secure_aggregation.colluders
+        least = secure_quorum(partners, colluders)
+        if partners < 3 or self.conduct.quorum < least:
+            raise ValueError(f"conduct.quorum is {self.conduct.quorum} of {partners} partners, expected at least "
+                             f"{least} of at least 3 for sums that withstand {colluders} colluders")
+
+    @property
+    def noise_shares(self) -> int:
+        """In a secure sum, shares of noise that are surely there and known to nobody who works with the coordinator."""
+        return self.conduct.quorum - (self.secure_aggregation.colluders if self.secure_aggregation else 0)
 
     def partner(self, name: str) -> RosterEntry | None:
         """The roster entry called `name`, if any."""
@@ -202,7 +130,7 @@ class StudyPlan(_Frozen):
         return sha256_hex(self.to_json())
 
 
-class SignedPlan(_Frozen):
+class SignedPlan(Frozen):
     """A plan with its hash and the coordinator's signature: the one run-config value that travels."""
 
     plan: StudyPlan
@@ -264,6 +192,14 @@ def read_plan_file(path: Path) -> str:
     except (OSError, UnicodeError):
         raise InputError(str(path), "cannot be read as a plan file",
                          remedy="give the plan file that the coordinator sent") from None
+
+
+def secure_quorum(partners: int, colluders: int) -> int:
+    """The least quorum of secure sums: any two sets of so many partners share one that does not collude.
+
+    As `federation.secagg.SessionSpec.threshold`, and more than the colluders.
+    """
+    return max((partners + colluders) // 2 + 1, colluders + 1)
 
 
 def averaged_rounds(training: TrainingSpec) -> int:

@@ -6,6 +6,7 @@ says who was missing; nothing is published from fewer partners than the plan pro
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,17 +24,29 @@ from federation.messages import (
     Arrays,
     Reply,
     Request,
+    SumRequest,
     check_arrays,
     read_reply,
     request_content,
 )
 from federation.model import initial_model, model_arrays
 from federation.plan import StudyPlan, averaged_rounds
+from federation.plan_parts import Aggregation
+from federation.privacy.guarantee import table_variance
+from federation.secagg import Aborted, Stage, Total
+from federation.secure import Purpose, session_of
 from federation.statistics import SummedTables, TableLayout
-from server.aggregation import mean_of, weighted_mean
+from server.aggregation import gradient_step, mean_of, weighted_mean
+from server.secure import secure_sum
 
 _POLL_SECONDS = 0.05
 Accepted = TypeVar("Accepted")
+
+
+def _payload(reply: Reply) -> bytes:
+    if reply.payload is None:
+        raise ValueError("no message of secure aggregation")
+    return reply.payload
 
 
 class StudyStopped(RuntimeError):
@@ -94,8 +107,7 @@ class RoundLoop:
         recent: list[Arrays] = []
         keep = averaged_rounds(self._plan.training)
         for number in range(1, self._plan.training.rounds + 1):
-            updates = self._train(number, model)
-            model = weighted_mean(self._plan, updates)
+            model = self._round(number, model)
             recent = [*recent, model][-keep:]
         final = mean_of(recent)
         return StudyOutcome(model=final, tables=self._tables(final), stages=tuple(self._reports))
@@ -120,40 +132,89 @@ class RoundLoop:
                 time.sleep(_POLL_SECONDS)
         self._close("hello", started, set(self._nodes), refused)
 
-    def _train(self, number: int, model: Arrays) -> dict[str, Arrays]:
+    def _round(self, number: int, model: Arrays) -> Arrays:
+        """One round of training: a mean of updates, or a step along a secure sum."""
+        if self._plan.training.aggregation is Aggregation.SECURE:
+            total = self._sum(f"round {number}", Purpose.TRAIN, number, model)
+            return gradient_step(self._plan, model, total.values, total.survivors)
         request = Request(plan_sha256=self._plan.sha256, round_number=number, arrays=model)
 
         def accept(reply: Reply) -> Arrays:
             return check_arrays(reply.arrays, model)
 
-        return self._stage(f"round {number}", TRAIN, request, accept)
+        return weighted_mean(self._plan, self._stage(f"round {number}", TRAIN, request, accept))
 
     def _tables(self, model: Arrays) -> SummedTables:
         plan = self._plan
         layout = TableLayout(regions=plan.statistics.regions, roles=plan.statistics.roles, tasks=plan.tasks)
-        request = Request(plan_sha256=plan.sha256, round_number=0, arrays=model)
+        if plan.statistics.aggregation is Aggregation.SECURE:
+            total = self._sum("table", Purpose.TABLE, 1, model)
+            counts, present = total.values.reshape(layout.shape), total.survivors
+        else:
+            request = Request(plan_sha256=plan.sha256, round_number=0, arrays=model)
 
-        def accept(reply: Reply) -> np.ndarray:
-            if reply.table is None:
-                raise ValueError("no table")
-            return layout.check(reply.table)
+            def accept(reply: Reply) -> np.ndarray:
+                if reply.table is None:
+                    raise ValueError("no table")
+                return layout.check(reply.table)
 
-        tables = self._stage("table", TABLE, request, accept)
-        present = tuple(entry.name for entry in plan.roster if entry.name in tables)
-        return SummedTables(layout=layout, counts=sum((tables[name] for name in present), start=layout.empty()),
-                            noise_variance=len(present) * plan.statistics.noise_scale**2, partners=present)
+            tables = self._stage("table", TABLE, request, accept)
+            counts, present = sum(tables.values(), start=layout.empty()), tuple(tables)
+        return SummedTables(
+            layout=layout, counts=counts, noise_variance=table_variance(plan, len(present)),
+            partners=tuple(entry.name for entry in plan.roster if entry.name in present))
+
+    def _sum(self, stage: str, purpose: Purpose, number: int, model: Arrays) -> Total:
+        """A secure sum, reported as one stage."""
+        started = self._clock()
+        refused: dict[str, str] = {}
+
+        def ask(exchange: Stage, payloads: Mapping[str, bytes]) -> list[bytes]:
+            requests = {name: Request(
+                plan_sha256=self._plan.sha256, round_number=number,
+                arrays=model if exchange is Stage.MASKED else None,
+                sum=SumRequest(purpose=purpose.value, attempt=attempt, payload=payload))
+                for name, payload in payloads.items() if name in self._nodes}
+            answers, declined = self._ask(f"query.{exchange}", requests, _payload)
+            refused.update(declined)
+            return list(answers.values())
+
+        # Another number each time: a session is held once.
+        attempt = secrets.randbelow(10**9)
+        try:
+            total = secure_sum(session_of(self._plan, purpose, number, attempt), ask)
+        except Aborted as error:
+            # Below any quorum, so this raises.
+            self._close(stage, started, set(), refused, problem=str(error))
+            raise
+        self._close(stage, started, set(total.survivors), refused)
+        return total
 
     def _stage(
         self, stage: str, message_type: str, request: Request, accept: Callable[[Reply], Accepted]
     ) -> dict[str, Accepted]:
-        """Ask every known partner once and take what arrives before the deadline.
+        """Ask every known partner the same once, and report."""
+        started = self._clock()
+        accepted, refused = self._ask(message_type, dict.fromkeys(self._nodes, request), accept)
+        self._close(stage, started, set(accepted), refused)
+        return accepted
+
+    def _ask(
+        self, message_type: str, requests: Mapping[str, Request], accept: Callable[[Reply], Accepted]
+    ) -> tuple[dict[str, Accepted], dict[str, str]]:
+        """Ask known partners once each and take what arrives before the deadline.
 
         Args:
+            message_type: the same for all.
+            requests: by partner.
             accept: checks a reply's payload; a ValueError makes it a refusal with code `bad_reply`.
+
+        Returns:
+            What was accepted, in the order of the roster, and the code of each refusal, both by partner.
         """
         started = self._clock()
-        by_node = {node: partner for partner, node in self._nodes.items()}
-        waiting = self._push(dict.fromkeys(by_node, request), message_type)
+        by_node = {self._nodes[partner]: partner for partner in requests}
+        waiting = self._push({self._nodes[partner]: request for partner, request in requests.items()}, message_type)
         accepted: dict[str, Accepted] = {}
         refused: dict[str, str] = {}
         while waiting and not self._expired(started):
@@ -170,8 +231,8 @@ class RoundLoop:
                     refused[partner] = "bad_reply"
             if waiting:
                 time.sleep(_POLL_SECONDS)
-        self._close(stage, started, set(accepted), refused)
-        return accepted
+        names = [entry.name for entry in self._plan.roster]
+        return {name: accepted[name] for name in names if name in accepted}, refused
 
     def _push(self, requests: Mapping[int, Request], message_type: str) -> dict[str, int]:
         """Send, and return the node behind each message id."""
@@ -192,7 +253,8 @@ class RoundLoop:
                 replies[node] = read_reply(message)
         return replies
 
-    def _close(self, stage: str, started: float, answered: set[str], refused: Mapping[str, str]) -> None:
+    def _close(self, stage: str, started: float, answered: set[str], refused: Mapping[str, str], *,
+               problem: str = "") -> None:
         """Report a stage, and stop the study if it fell below the quorum."""
         names = [entry.name for entry in self._plan.roster]
         report = StageReport(
@@ -205,8 +267,10 @@ class RoundLoop:
         quorum = self._plan.conduct.quorum
         if len(report.answered) < quorum:
             raise StudyStopped(
-                f"{stage}: {len(report.answered)} of {len(names)} partners answered within "
-                f"{self._plan.conduct.stage_deadline_seconds:g} s, the plan's quorum is {quorum}. "
+                f"{stage}: " + (f"{problem} " if problem else
+                                f"{len(report.answered)} of {len(names)} partners answered within "
+                                f"{self._plan.conduct.stage_deadline_seconds:g} s. ")
+                + f"The plan's quorum is {quorum}. "
                 f"Late or absent: {', '.join(report.late) or 'none'}. "
                 f"Refused: {', '.join(f'{who} ({code})' for who, code in report.refused) or 'none'}. "
                 "What to do: wait for the missing partners and launch again, or compose a plan with a lower quorum.")

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import date
-from math import ceil
 
 from pydantic import ValidationError
 
 from federation.errors import InputError
 from federation.identity import SigningKey
-from federation.plan import (
+from federation.plan import SignedPlan, StudyPlan, secure_quorum
+from federation.plan_parts import (
+    Aggregation,
     ConductSpec,
     EncoderSpec,
     ModelSpec,
     PrivacyClaim,
     RosterEntry,
-    SignedPlan,
+    SecureAggregationSpec,
     StatisticsSpec,
-    StudyPlan,
     TrainingSpec,
 )
 from federation.privacy.accounting import (
@@ -28,6 +29,7 @@ from federation.privacy.accounting import (
     noise_multiplier_for,
     table_scale_for,
 )
+from federation.privacy.distributed import LEAST_SHARE_SCALE
 from federation.taxonomy import RegionRole
 from simulations.settings import Settings
 from simulations.world.interface import World
@@ -64,7 +66,11 @@ def _plan(settings: Settings, world: World, encoder: EncoderSpec, partner_keys: 
     steps, entries = training.rounds * training.local_steps, 1 + len(world.tasks)
     noise_multiplier = noise_multiplier_for(epsilon=privacy.training_epsilon, delta=privacy.delta, steps=steps,
                                             sampling_probability=training.sampling_probability)
+    quorum, secure = _conduct(settings, len(world.partners))
     scale = table_scale_for(epsilon=privacy.statistics_epsilon, delta=privacy.delta, entries=entries)
+    if settings.statistics.aggregation is Aggregation.SECURE and secure is not None:
+        # With very many partners, shares would get too small to be accounted for; more noise than that costs nothing.
+        scale = max(scale, LEAST_SHARE_SCALE * math.sqrt(quorum - secure.colluders) * (1 + 1e-9))
     events = (SubsampledGaussian(noise_multiplier=noise_multiplier, steps=steps,
                                  sampling_probability=training.sampling_probability),
               DiscreteGaussianTable(scale=scale, entries=entries))
@@ -83,11 +89,21 @@ def _plan(settings: Settings, world: World, encoder: EncoderSpec, partner_keys: 
         model=ModelSpec(hidden_units=settings.model.hidden_units, intercept_scale=settings.model.intercept_scale,
                         initial_seed=settings.seed),
         training=TrainingSpec(**training.model_dump(), noise_multiplier=noise_multiplier),
-        statistics=StatisticsSpec(regions=world.regions, roles=roles, noise_scale=scale,
+        statistics=StatisticsSpec(aggregation=settings.statistics.aggregation, regions=world.regions, roles=roles,
+                                  noise_scale=scale,
                                   flag_threshold=settings.release.flag_threshold,
                                   minimum_count=settings.release.minimum_count,
                                   false_publication=settings.release.false_publication),
-        privacy=claim,
-        conduct=ConductSpec(quorum=study.quorum or ceil(len(roster) * 2 / 3),
-                            stage_deadline_seconds=study.stage_deadline_seconds),
+        privacy=claim, secure_aggregation=secure,
+        conduct=ConductSpec(quorum=quorum, stage_deadline_seconds=study.stage_deadline_seconds),
         holdout_share=study.holdout_share)
+
+
+def _conduct(settings: Settings, partners: int) -> tuple[int, SecureAggregationSpec | None]:
+    """The quorum, and what secure sums rest on if there are any: by default a quarter of the partners may collude."""
+    study, quorum = settings.study, math.ceil(partners * 2 / 3)
+    if Aggregation.SECURE not in (settings.training.aggregation, settings.statistics.aggregation):
+        return study.quorum or quorum, None
+    colluders = max(1, partners // 4) if study.colluders is None else study.colluders
+    return (study.quorum or max(quorum, secure_quorum(partners, colluders)),
+            SecureAggregationSpec(colluders=colluders))

@@ -20,8 +20,8 @@ import httpx
 import tomli_w
 from flwr.app import Context, RecordDict
 
-from clients.app import NODES_VARIABLE
 from clients.app import app as client_app
+from clients.door import NODES_VARIABLE
 from clients.node import NodeHome
 from federation.errors import InputError
 from federation.plan import SignedPlan

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from federation.encoders import Encoder, load_encoder
 from federation.errors import InputError
-from federation.plan import Positive, Probability
+from federation.plan_parts import Aggregation, Positive, Probability
 from simulations.world.interface import World
 
 Seed = Annotated[int, Field(ge=0, le=2**32)]
@@ -28,6 +28,7 @@ class StudySettings(_Frozen):
     period_end: date | None
     holdout_share: float
     quorum: int | None
+    colluders: Annotated[int, Field(ge=0)] | None
     stage_deadline_seconds: float
 
 
@@ -55,6 +56,7 @@ class ModelSettings(_Frozen):
 
 
 class TrainingSettings(_Frozen):
+    aggregation: Aggregation
     rounds: Annotated[int, Field(ge=1)]
     local_steps: Annotated[int, Field(ge=1)]
     learning_rate: float
@@ -69,6 +71,10 @@ class PrivacySettings(_Frozen):
     delta: Positive
     training_epsilon: Positive
     statistics_epsilon: Positive
+
+
+class StatisticsSettings(_Frozen):
+    aggregation: Aggregation
 
 
 class ReleaseSettings(_Frozen):
@@ -99,6 +105,7 @@ class Settings(_Frozen):
     model: ModelSettings
     training: TrainingSettings
     privacy: PrivacySettings
+    statistics: StatisticsSettings
     release: ReleaseSettings
     simulation: SimulationSettings
     data: DataSettings

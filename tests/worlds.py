@@ -15,14 +15,15 @@ from clients.policy import Ceilings, Policy
 from clients.store import RecordStore
 from federation.encoders.hashing import HashedNgrams
 from federation.identity import SigningKey
-from federation.plan import (
+from federation.plan import SignedPlan, StudyPlan
+from federation.plan_parts import (
+    Aggregation,
     ConductSpec,
     ModelSpec,
     PrivacyClaim,
     RosterEntry,
-    SignedPlan,
+    SecureAggregationSpec,
     StatisticsSpec,
-    StudyPlan,
     TrainingSpec,
 )
 from federation.privacy.guarantee import price
@@ -60,11 +61,18 @@ def roster(partners: int, slots: int = 32) -> tuple[RosterEntry, ...]:
 
 
 def make_plan(partners: int = 3, *, slots: int = 32, quorum: int | None = None, deadline: float = 20.0,
-              **training: Any) -> StudyPlan:
-    """A valid plan with its true price; keyword arguments change the training part."""
-    spec = TrainingSpec(**{"rounds": 2, "local_steps": 2, "learning_rate": 1.0, "weight_decay": 0.01,
-                           "averaged_share": 0.5, "sampling_probability": 1.0, "l2_clip_norm": 0.5,
-                           "noise_multiplier": 5.0, "max_records_per_person": 4, **training})
+              secure: str = "", colluders: int = 0, noise_scale: float = 2.0, **training: Any) -> StudyPlan:
+    """A valid plan with its true price; keyword arguments change the training part.
+
+    `secure` names the parts that are summed securely: "", "table", "train" or "both".
+    """
+    summed = {"": (), "both": ("table", "train")}.get(secure, (secure,))
+    how = {part: Aggregation.SECURE if part in summed else Aggregation.LOCAL for part in ("table", "train")}
+    if "train" in summed:
+        training = {"local_steps": 1, **training}
+    spec = TrainingSpec(**{"aggregation": how["train"], "rounds": 2, "local_steps": 2, "learning_rate": 1.0,
+                           "weight_decay": 0.01, "averaged_share": 0.5, "sampling_probability": 1.0,
+                           "l2_clip_norm": 0.5, "noise_multiplier": 5.0, "max_records_per_person": 4, **training})
     draft = StudyPlan(
         study="test", purpose="Check that the parts fit together.", label="SYNTHETIC", synthetic=True,
         regions_drawn=False, rehearsal=True,
@@ -72,9 +80,11 @@ def make_plan(partners: int = 3, *, slots: int = 32, quorum: int | None = None, 
         tasks=(Task.RECRUITMENT, Task.DISTRESS), roster=roster(partners, slots),
         encoder=HashedNgrams(dimension=DIMENSION).spec,
         model=ModelSpec(hidden_units=None, intercept_scale=0.1, initial_seed=0), training=spec,
-        statistics=StatisticsSpec(regions=REGIONS, roles=(RegionRole.ORIGIN, RegionRole.OBSERVED), noise_scale=2.0,
+        statistics=StatisticsSpec(aggregation=how["table"], regions=REGIONS,
+                                  roles=(RegionRole.ORIGIN, RegionRole.OBSERVED), noise_scale=noise_scale,
                                   flag_threshold=0.5, minimum_count=11, false_publication=0.01),
         privacy=PrivacyClaim(delta=1e-5, training_epsilon=1e6, statistics_epsilon=1e6, total_epsilon=1e6),
+        secure_aggregation=SecureAggregationSpec(colluders=colluders) if summed else None,
         conduct=ConductSpec(quorum=quorum or partners, stage_deadline_seconds=deadline), holdout_share=0.2)
     cost = price(draft, partners=())
     return draft.model_copy(update={"privacy": PrivacyClaim(

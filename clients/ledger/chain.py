@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clients.ledger.problems import unusable
 from federation.canonical import canonical_json, sha256_hex
 from federation.identity import SigningKey, first_unsigned, verify
-from federation.plan import Hex32
+from federation.plan_parts import Hex32
 
 GENESIS = "0" * 64
 """What the first link names as the hash before it."""

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from federation.canonical import canonical_json, sha256_hex
-from federation.plan import Hex32, Slug
+from federation.plan_parts import Hex32, Slug
 from federation.privacy.accounting import LARGEST_ORDER, DiscreteGaussianTable, Event, SubsampledGaussian
 from federation.privacy.units import Adjacency, PrivacyUnit
 
@@ -84,13 +84,19 @@ class PlannedStage(_Frozen):
 
     @classmethod
     def of(cls, stage: Stage, rounds: int, event: Event) -> PlannedStage:
-        """From the accounting event of one request."""
+        """From the accounting event of one request to one partner.
+
+        Raises:
+            ValueError: if it is of somebody at several partners, which no partner's account can hold.
+        """
         match event:
             case SubsampledGaussian():
                 body: GaussianEvent | TableEvent = GaussianEvent(
                     noise_multiplier=event.noise_multiplier, steps=event.steps,
                     sampling_probability=event.sampling_probability)
             case DiscreteGaussianTable():
+                if event.shift != 1:
+                    raise ValueError(f"shift is {event.shift}, expected 1: one partner's people move an entry by 1")
                 body = TableEvent(scale=event.scale, entries=event.entries)
         return cls(stage=stage, rounds=rounds, event=body)
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from federation.errors import InputError
-from federation.plan import EncoderSpec
+from federation.plan_parts import EncoderSpec
 
 Features = npt.NDArray[np.float32]
 ONE_BY_ONE = b"one text at a time"

@@ -16,7 +16,7 @@ import numpy as np
 from federation.encoders.base import ONE_BY_ONE, Features, fingerprint, unit_rows
 from federation.encoders.use import CENTRE_SENTENCES
 from federation.errors import InputError
-from federation.plan import EncoderSpec
+from federation.plan_parts import EncoderSpec
 
 
 class LocalFolder:

@@ -14,7 +14,7 @@ import numpy as np
 
 from federation.encoders.base import Features, fingerprint, unit_rows
 from federation.errors import InputError
-from federation.plan import EncoderSpec
+from federation.plan_parts import EncoderSpec
 
 _NGRAMS = (2, 5)
 _VERSION = "1"

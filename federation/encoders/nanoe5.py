@@ -17,7 +17,7 @@ import numpy as np
 from federation.encoders.base import Features, fingerprint, unit_rows
 from federation.encoders.use import CENTRE_SENTENCES
 from federation.errors import InputError
-from federation.plan import EncoderSpec
+from federation.plan_parts import EncoderSpec
 
 # The languages of XLM-R, on which the model was trained.
 LANGUAGES = frozenset(

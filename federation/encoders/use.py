@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from federation.encoders.base import ONE_BY_ONE, Features, fingerprint, unit_rows
-from federation.plan import EncoderSpec
+from federation.plan_parts import EncoderSpec
 
 LANGUAGES = frozenset("ar de en es fr it ja ko nl pl pt ru th tr zh".split())
 

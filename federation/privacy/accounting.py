@@ -66,16 +66,19 @@ class SubsampledGaussian:
 
 @dataclass(frozen=True, kw_only=True)
 class DiscreteGaussianTable:
-    """A table with discrete Gaussian noise of `scale` where a person moves at most `entries` entries, by 1 each."""
+    """A table with discrete Gaussian noise of `scale`; a person moves at most `entries` entries, by `shift` each."""
 
     scale: float
     entries: int
+    shift: int = 1
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"scale is {self.scale}, expected a finite number above 0")
         if self.entries < 1:
             raise ValueError(f"entries is {self.entries}, expected at least 1")
+        if self.shift < 1:
+            raise ValueError(f"shift is {self.shift}, expected at least 1")
 
 
 Event = SubsampledGaussian | DiscreteGaussianTable
@@ -88,18 +91,20 @@ def grouped(events: Iterable[Event]) -> tuple[Event, ...]:
     the time to compose does not grow with the number of rounds.
     """
     steps: dict[tuple[float, float], int] = {}
-    entries: dict[float, int] = {}
+    entries: dict[tuple[float, int], int] = {}
     for event in events:
         match event:
             case SubsampledGaussian():
                 key = event.noise_multiplier, event.sampling_probability
                 steps[key] = steps.get(key, 0) + event.steps
             case DiscreteGaussianTable():
-                entries[event.scale] = entries.get(event.scale, 0) + event.entries
+                table = event.scale, event.shift
+                entries[table] = entries.get(table, 0) + event.entries
     return (
         *(SubsampledGaussian(noise_multiplier=noise, sampling_probability=probability, steps=count)
           for (noise, probability), count in sorted(steps.items())),
-        *(DiscreteGaussianTable(scale=scale, entries=count) for scale, count in sorted(entries.items())))
+        *(DiscreteGaussianTable(scale=scale, entries=count, shift=shift)
+          for (scale, shift), count in sorted(entries.items())))
 
 
 # Few: one distribution on the fine grid takes megabytes.
@@ -114,48 +119,43 @@ def _loss(event: Event, interval: float) -> Any:
                 value_discretization_interval=interval, sampling_prob=event.sampling_probability)
             return one.self_compose(event.steps)
         case DiscreteGaussianTable():
-            # The entries have independent noise, so a vector moved by at most 1 in each is a composition of scalars.
+            # The entries have independent noise, so a vector that moves in several is a composition of scalars.
             one = pld.from_discrete_gaussian_mechanism(
-                sigma=event.scale, sensitivity=1, value_discretization_interval=interval)
+                sigma=event.scale, sensitivity=event.shift, value_discretization_interval=interval)
             return one.self_compose(event.entries)
 
 
 def epsilon_of(
-    events: Sequence[Event], *, delta: float, people_copies: int = 1, interval: float = INTERVAL
+    events: Sequence[Event], *, delta: float, interval: float = INTERVAL
 ) -> float:
     """Upper bound on epsilon at `delta` for one person who takes part in all `events`.
 
     Args:
         events: what was or will be run.
         delta: the delta of the claim.
-        people_copies: the number of partners at which the same person sits; their losses compose.
         interval: grid of the privacy loss.
 
     Raises:
-        ValueError: if there is no event, delta is outside (0, 1) or people_copies is below 1.
+        ValueError: if there is no event or delta is outside (0, 1).
     """
     if not events:
         raise ValueError("no events: nothing to account for")
     if not 0 < delta < 1:
         raise ValueError(f"delta is {delta}, expected a number inside (0, 1)")
-    if people_copies < 1:
-        raise ValueError(f"people_copies is {people_copies}, expected at least 1")
-    return GRID_EPSILON + _epsilon(grouped(events), delta * (1 - GRID_DELTA_SHARE), people_copies, interval)
+    return GRID_EPSILON + _epsilon(grouped(events), delta * (1 - GRID_DELTA_SHARE), interval)
 
 
 @lru_cache(maxsize=4096)
-def _epsilon(events: tuple[Event, ...], delta: float, people_copies: int, interval: float) -> float:
-    quick = min(people_copies * math.fsum(renyi_divergence(event, order) for event in events) + _overhead(order, delta)
+def _epsilon(events: tuple[Event, ...], delta: float, interval: float) -> float:
+    quick = min(math.fsum(renyi_divergence(event, order) for event in events) + _overhead(order, delta)
                 for order in _QUICK_ORDERS)
     work = sum(event.steps if isinstance(event, SubsampledGaussian) else event.entries for event in events)
-    left = delta - people_copies * work * COMPOSITION_ERROR
+    left = delta - work * COMPOSITION_ERROR
     if quick > LARGEST_COMPOSED or left <= delta / 2:
         return quick
     total = _loss(events[0], interval)
     for event in events[1:]:
         total = total.compose(_loss(event, interval))
-    if people_copies > 1:
-        total = total.self_compose(people_copies)
     epsilon = float(total.get_epsilon_for_delta(left))
     if not math.isfinite(epsilon):
         raise ValueError(f"epsilon is {epsilon} at delta {delta}: the noise is too small for any bound")
@@ -191,7 +191,7 @@ def renyi_divergence(event: Event, order: int) -> float:
 def _divergence(event: Event, order: int) -> float:
     match event:
         case DiscreteGaussianTable():
-            return event.entries * order / (2 * event.scale**2)
+            return event.entries * order * event.shift**2 / (2 * event.scale**2)
         case SubsampledGaussian() if event.sampling_probability == 1:
             return event.steps * order / (2 * event.noise_multiplier**2)
         case SubsampledGaussian():

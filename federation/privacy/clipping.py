@@ -226,16 +226,21 @@ class PersonDPOptimizer(DPOptimizer):  # type: ignore[misc]
         if all(sample is not None for sample in samples):
             self.add_people(truncated_sum(self.grad_samples, self.max_grad_norm))
 
-    def add_noise(self) -> None:
-        """Put the noised sum on each parameter, over the public divisor, and drop the true one."""
-        scale = self.max_grad_norm * 2.0**-SUM_BITS / self._divisor
+    def noised_sums(self) -> list[IntArray]:
+        """The sum with its noise for each parameter, int64 in its shape; the true one is dropped."""
+        sums = []
         for parameter in self.params:
-            total = self._noise(parameter.numel()).reshape(parameter.shape)
-            if parameter.summed_grad is not None:
-                total = total + parameter.summed_grad
-            parameter.grad = torch.from_numpy(total * scale).to(parameter.dtype)
+            noise = self._noise(parameter.numel()).reshape(parameter.shape)
+            sums.append(noise if parameter.summed_grad is None else noise + parameter.summed_grad)
             # Sensitive and no longer needed.
             parameter.summed_grad = None
+        return sums
+
+    def add_noise(self) -> None:
+        """Put the noised sum on each parameter, over the public divisor."""
+        scale = self.max_grad_norm * 2.0**-SUM_BITS / self._divisor
+        for parameter, total in zip(self.params, self.noised_sums(), strict=True):
+            parameter.grad = torch.from_numpy(total * scale).to(parameter.dtype)
 
     def pre_step(self, closure: Callable[[], float] | None = None) -> bool:
         """Everything before the plain optimizer's step. Opacus would skip it, noise and all, without gradients."""

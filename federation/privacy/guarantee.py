@@ -14,13 +14,20 @@ Gaussian mechanism, rounded afterwards (Abadi et al. 2016, arXiv:1607.00133; Mir
 composed over all steps. A discrete Gaussian of so large a scale is as good as a rounded one, up to what `grid_cost`
 adds to epsilon and delta, which every figure has kept aside. The table moves by at most one in each of `1 + tasks`
 entries (`federation.statistics`) and carries discrete Gaussian noise (Canonne, Kamath and Steinke 2020,
-arXiv:2004.00010). The whole is composed in one privacy loss distribution, rounded up. Number of steps, divisor and
-noise are constants of the signed plan, so they tell nothing about the data. Averaging, weight decay and everything the
-coordinator does afterwards is post-processing.
+arXiv:2004.00010). Where a part is summed securely (`Aggregation.SECURE`), a partner's own numbers never leave it: what
+is indistinguishable is the sum, whose noise is made up of shares (`federation.privacy.distributed`). It is charged at
+the noise of `quorum - colluders` of them, the least that a sum which partners unmask can carry, and a step is then a
+step of the whole federation. The whole is composed in one privacy loss distribution, rounded up. Number of steps,
+divisor and noise are constants of the signed plan, so they tell nothing about the data. Averaging, weight decay and
+everything the coordinator does afterwards is post-processing.
 
 **Argued, not proved.** That NumPy's tanh gives a number the same result wherever it stands in an array (tested); that
 ChaCha20's key stream is as good as random; that no timing or other side channel is read. For a model that is no
 `MultiTaskHead`, that a person's float gradient does not depend on the batch; a plan cannot name such a model.
+
+**Assumed for secure sums.** That at most `colluders` partners work with the coordinator; that X25519, Ed25519,
+AES-256-CTR, ChaCha20-Poly1305 and SHA-256 are what they are held to be. Without the first, a partner's own share is all
+the noise that its people have.
 
 **Not covered.** People *mentioned* in other people's records; the same person at several partners costs more, see
 `Price.at_partners`; a partner that publishes its own records; a record without a person id where the partner's policy
@@ -32,13 +39,14 @@ rehearsal, whose noise can be repeated.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
 from federation.errors import InputError
 from federation.grid import SUM_BITS
 from federation.plan import StudyPlan
+from federation.plan_parts import Aggregation
 from federation.privacy.accounting import (
     GRID_DELTA_SHARE,
     GRID_EPSILON,
@@ -47,6 +55,7 @@ from federation.privacy.accounting import (
     SubsampledGaussian,
     epsilon_of,
 )
+from federation.privacy.distributed import distance_cost, share_scale, sum_variance
 from federation.privacy.noise import TAIL
 from federation.privacy.units import Adjacency, PrivacyUnit
 
@@ -84,14 +93,50 @@ def round_event(plan: StudyPlan) -> SubsampledGaussian:
 
 
 def statistics_event(plan: StudyPlan) -> DiscreteGaussianTable:
-    """The accounting event of one partner's table."""
+    """The accounting event of the regional table: of one partner's, or of the sum where only that is seen."""
     return DiscreteGaussianTable(scale=plan.statistics.noise_scale, entries=1 + len(plan.tasks))
 
 
+@dataclass(frozen=True, kw_only=True)
+class PartnerNoise:
+    """What each partner draws with, in units of what it adds the noise to."""
+
+    training: float
+    """In units of the integer sum of clipped gradients."""
+    table: float
+
+
+def partner_noise(plan: StudyPlan) -> PartnerNoise:
+    """The scale of the noise that each partner adds: all of it, or its share where only a sum is seen.
+
+    Raises:
+        InputError: if a share of the noise would be too small for the account to hold.
+    """
+    training, statistics = plan.training, plan.statistics
+    return PartnerNoise(
+        training=_share(plan, "training", training.aggregation, training.noise_multiplier * 2.0**SUM_BITS),
+        table=_share(plan, "statistics", statistics.aggregation, statistics.noise_scale))
+
+
+def _share(plan: StudyPlan, part: str, aggregation: Aggregation, scale: float) -> float:
+    if aggregation is Aggregation.LOCAL:
+        return scale
+    try:
+        return share_scale(scale, plan.noise_shares)
+    except ValueError as error:
+        raise InputError(f"plan.{part}", str(error),
+                         remedy="ask the coordinator for a plan with more noise or fewer partners") from None
+
+
+def table_variance(plan: StudyPlan, partners: int) -> float:
+    """Variance of the noise in each entry of the sum of so many partners' tables, an upper bound tight to 1e-6."""
+    return sum_variance(partner_noise(plan).table, partners)
+
+
 @lru_cache(maxsize=512)
-def _epsilon(events: tuple[Event, ...], delta: float, copies: int = 1) -> float:
+def _epsilon(events: tuple[Event, ...], delta: float) -> float:
     # A node prices the plan again with every message; the figures are a function of public constants alone.
-    return epsilon_of(events, delta=delta, people_copies=copies)
+    return epsilon_of(events, delta=delta)
 
 
 def price(plan: StudyPlan, *, partners: tuple[int, ...] = (2, 3, 5), delta: float | None = None) -> Price:
@@ -103,7 +148,8 @@ def price(plan: StudyPlan, *, partners: tuple[int, ...] = (2, 3, 5), delta: floa
         delta: state epsilon at this delta rather than at the plan's own.
 
     Raises:
-        ValueError: if `delta` is outside (0, 1), or the noise is too small for any bound.
+        ValueError: if `delta` is outside (0, 1), a number of partners is below 1, or the noise is too small for any
+            bound.
     """
     at = plan.privacy.delta if delta is None else delta
     training, statistics = training_event(plan), statistics_event(plan)
@@ -111,7 +157,21 @@ def price(plan: StudyPlan, *, partners: tuple[int, ...] = (2, 3, 5), delta: floa
     return Price(
         delta=at, round=_epsilon((round_event(plan),), at), training=_epsilon((training,), at),
         statistics=_epsilon((statistics,), at), total=_epsilon(both, at),
-        at_partners=tuple((k, _epsilon(both, at, k)) for k in partners))
+        at_partners=tuple((k, _epsilon(_at_partners(plan, k), at)) for k in partners))
+
+
+def _at_partners(plan: StudyPlan, partners: int) -> tuple[Event, ...]:
+    """What a study costs somebody who has records at so many of its partners.
+
+    Under local aggregation each partner's numbers are a mechanism of their own, and so many of them compose. In a
+    secure sum there is one, which that person moves by so many times as much.
+    """
+    training, table = training_event(plan), statistics_event(plan)
+    training = (replace(training, steps=partners * training.steps) if plan.training.aggregation is Aggregation.LOCAL
+                else replace(training, noise_multiplier=training.noise_multiplier / partners))
+    table = (replace(table, entries=partners * table.entries) if plan.statistics.aggregation is Aggregation.LOCAL
+             else replace(table, shift=partners))
+    return training, table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,14 +203,27 @@ def grid_cost(*, noise_multiplier: float, values: int) -> GridCost:
 
 
 def _check_grid(plan: StudyPlan, total: float) -> None:
-    """Refuse a plan whose grid would not fit into what every figure keeps aside for a thousand plans."""
-    cost = grid_cost(noise_multiplier=plan.training.noise_multiplier, values=plan.model_size * plan.training.steps)
-    delta = cost.tail * (1 + math.exp(min(total, 700.0)))
-    if cost.epsilon > GRID_EPSILON / 1000 or delta > GRID_DELTA_SHARE / 1000 * plan.privacy.delta:
+    """Refuse a plan whose grid and shares would not fit into what every figure keeps aside for a thousand plans."""
+    values = plan.model_size * plan.training.steps
+    # Where noise comes in shares, every share has its tail, and the sum of them its distance from a single one.
+    drawn = values * (1 if plan.training.aggregation is Aggregation.LOCAL else len(plan.roster))
+    cost = grid_cost(noise_multiplier=plan.training.noise_multiplier, values=drawn)
+    distance = _distance(plan, values)
+    delta = cost.tail * (1 + math.exp(min(total, 700.0))) + distance * plan.privacy.delta
+    if cost.epsilon + distance > GRID_EPSILON / 1000 or delta > GRID_DELTA_SHARE / 1000 * plan.privacy.delta:
         raise InputError("plan.training", f"asks for {plan.model_size} weights in {plan.training.steps} steps at a "
                          f"noise multiplier of {plan.training.noise_multiplier:g}, a total of epsilon {total:.1f}: the "
                          "exact noise cannot vouch for that",
                          remedy="ask for more noise, or for fewer steps or weights")
+
+
+def _distance(plan: StudyPlan, values: int) -> float:
+    """What noise in shares costs in epsilon above noise drawn at once; see `distance_cost`."""
+    noise, shares = partner_noise(plan), plan.noise_shares
+    parts = ((plan.training.aggregation, noise.training, values),
+             (plan.statistics.aggregation, noise.table, 1 + len(plan.tasks)))
+    return math.fsum(distance_cost(share_scale=scale, shares=shares, entries=entries).epsilon
+                     for aggregation, scale, entries in parts if aggregation is Aggregation.SECURE)
 
 
 def check_claim(plan: StudyPlan) -> Price:

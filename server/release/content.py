@@ -14,6 +14,7 @@ from typing import Any
 from federation.errors import InputError
 from federation.plan import StudyPlan
 from federation.privacy.guarantee import price as compute_price
+from federation.privacy.guarantee import table_variance
 from federation.regions import region_name
 from federation.statistics import SummedTables
 from server.release.estimate import CONFIDENCE, PER, Rate, estimate_cells
@@ -50,12 +51,11 @@ def _check(plan: StudyPlan, tables: SummedTables, released_on: date) -> None:
     if unknown or len(set(tables.partners)) != len(tables.partners) or not tables.partners:
         raise InputError("tables.partners", "names a partner that the roster does not, names one twice, or none at all",
                          bound="partners of the plan's roster, each once")
-    # The sum of discrete Gaussians of scale s has variance n s² up to a share that is invisible for s >= 1. A smaller
-    # figure here would make thresholds and intervals too bold; a larger one means another plan's noise.
-    expected = len(tables.partners) * spec.noise_scale**2
+    # A smaller figure here would make thresholds and intervals too bold; a larger one means another plan's noise.
+    expected = table_variance(plan, len(tables.partners))
     if not math.isclose(tables.noise_variance, expected, rel_tol=0.01):
         raise InputError("tables.noise_variance", f"is {tables.noise_variance:g}",
-                         bound=f"{expected:g}, for {len(tables.partners)} partners and the plan's noise scale",
+                         bound=f"{expected:g}, for {len(tables.partners)} partners and the plan's noise",
                          remedy="add up tables that were made under this plan")
     if released_on < plan.period_end:
         raise InputError("released_on", f"{released_on} lies before the period ends",

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import NormalDist
 
-from federation.plan import RosterEntry
+from federation.plan_parts import RosterEntry
 from federation.taxonomy import PartnerKind, RegionRole, Task
 from server.release.estimate import PER, CellEstimate, Rate, pooled_rate
 

@@ -13,7 +13,7 @@ import pytest
 from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-import clients.app
+from clients import door, work
 from clients.accounts import existing_account, has_account
 from clients.app import app
 from clients.node import NodeHome
@@ -159,11 +159,11 @@ def test_no_exception_text_leaves_or_is_logged(home: NodeHome, plan: StudyPlan, 
         raise ValueError(QUOTED)
 
     approve(home, plan)
-    for name in ("check_claim", "prepare", "train_round", "noisy_table"):
-        clients.app._verified.cache_clear()
-        clients.app._works.clear()
+    for where, name in ((door, "check_claim"), (work, "prepare"), (work, "train_round"), (work, "noisy_table")):
+        door._verified.cache_clear()
+        work._works.clear()
         with monkeypatch.context() as patch, caplog.at_level(logging.DEBUG):
-            patch.setattr(clients.app, name, explode)
+            patch.setattr(where, name, explode)
             for kind, number in ((HELLO, 0), (TRAIN, 1), (TABLE, 0)):
                 request = Request(plan_sha256=plan.sha256, round_number=number,
                                   arrays=model_arrays(initial_model(plan)))
@@ -261,7 +261,7 @@ def test_an_exhausted_account_refuses_before_data_is_touched(plan: StudyPlan, tm
                      policy=POLICY.model_copy(update={"ceilings": ceilings}))
     zero = model_arrays(initial_model(plan))
     assert ask(home, plan, TRAIN, number=1, arrays=zero).code == OK
-    monkeypatch.setattr(clients.app, "prepare", lambda *_: pytest.fail("data was touched"))
+    monkeypatch.setattr(work, "prepare", lambda *_: pytest.fail("data was touched"))
     second = plan.model_copy(update={"study": "second"})
     assert ask(home, second, TRAIN, number=1, arrays=zero).code == RefusalCode.BUDGET_EXHAUSTED
     # What was paid for is still given, without the data.
@@ -299,13 +299,13 @@ def test_retention_ends_at_midnight_in_a_node_that_stays_up(tmp_path: Path, plan
         def today(cls) -> date:
             return cls.now
 
-    monkeypatch.setattr(clients.app, "date", Today)
+    monkeypatch.setattr(work, "date", Today)
     monkeypatch.setattr("clients.features.date", Today)
     records = [r.model_copy(update={"retention_until": date(2026, 12, 1)}) for r in make_records(40, people=25)]
     home = make_home(tmp_path, 0, records=records)
     held: list[int] = []
-    real = clients.app.train_round
-    monkeypatch.setattr(clients.app, "train_round", lambda model, people, rule, *, stream: held.append(
+    real = work.train_round
+    monkeypatch.setattr(work, "train_round", lambda model, people, rule, *, stream: held.append(
         len(people)) or real(model, people, rule, stream=stream))
     zero = model_arrays(initial_model(plan))
     assert ask(home, plan, TRAIN, number=1, arrays=zero).code == OK

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clients import approvals
+from clients import approvals, private_files
 from clients.approvals import Approval, Decision, approval_path, decide, find_approval, kept_plan_path, require_approval
 from clients.node import NodeHome
 from federation.canonical import canonical_json
@@ -179,7 +179,7 @@ def test_a_crash_while_deciding_leaves_the_earlier_decision(home: NodeHome, plan
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(approvals.os, "fsync", crash)
+        patch.setattr(private_files.os, "fsync", crash)
         with pytest.raises(OSError, match="space"):
             approve(home, plan)
     assert "declined" in refused(home, plan)

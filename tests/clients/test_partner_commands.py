@@ -24,7 +24,8 @@ from clients.policy import Policy
 from clients.review import Outlook
 from federation.errors import Refusal
 from federation.identity import SigningKey
-from federation.plan import PrivacyClaim, RosterEntry, SignedPlan, StudyPlan
+from federation.plan import SignedPlan, StudyPlan
+from federation.plan_parts import PrivacyClaim, RosterEntry
 from federation.privacy.guarantee import price
 from federation.taxonomy import PartnerKind, Task
 from tests.worlds import COORDINATOR, POLICY, make_home, make_plan, make_records, sign

@@ -14,7 +14,7 @@ from federation.encoders.base import Encoder, Features, fingerprint, unit_rows
 from federation.encoders.cache import FeatureCache
 from federation.encoders.hashing import HashedNgrams
 from federation.errors import InputError
-from federation.plan import EncoderSpec
+from federation.plan_parts import EncoderSpec
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from federation.identity import SigningKey
-from federation.plan import (
+from federation.plan import StudyPlan
+from federation.plan_parts import (
+    Aggregation,
     ConductSpec,
     EncoderSpec,
     ModelSpec,
     PrivacyClaim,
     RosterEntry,
     StatisticsSpec,
-    StudyPlan,
     TrainingSpec,
 )
 from federation.statistics import SummedTables, TableLayout
@@ -52,13 +53,13 @@ def make_plan(
         "tasks": (Task.RECRUITMENT, Task.DISTRESS), "roster": roster,
         "encoder": EncoderSpec(name="fast-use", version="0.2.1", fingerprint="cd" * 32, dimension=320),
         "model": ModelSpec(hidden_units=None, intercept_scale=0.25, initial_seed=7),
-        "training": TrainingSpec(rounds=20, local_steps=3, learning_rate=0.5, weight_decay=0.0, averaged_share=0.5,
-                                 sampling_probability=0.1, l2_clip_norm=1.0, noise_multiplier=1.4,
-                                 max_records_per_person=4),
-        "statistics": StatisticsSpec(regions=regions, roles=roles, noise_scale=6.5, flag_threshold=0.5,
-                                     minimum_count=11, false_publication=0.01),
+        "training": TrainingSpec(aggregation=Aggregation.LOCAL, rounds=20, local_steps=3, learning_rate=0.5,
+                                 weight_decay=0.0, averaged_share=0.5, sampling_probability=0.1, l2_clip_norm=1.0,
+                                 noise_multiplier=1.4, max_records_per_person=4),
+        "statistics": StatisticsSpec(aggregation=Aggregation.LOCAL, regions=regions, roles=roles, noise_scale=6.5,
+                                     flag_threshold=0.5, minimum_count=11, false_publication=0.01),
         "privacy": PrivacyClaim(delta=1e-5, training_epsilon=2.41, statistics_epsilon=1.13, total_epsilon=2.98),
-        "conduct": ConductSpec(quorum=1, stage_deadline_seconds=60.0), "holdout_share": 0.2,
+        "secure_aggregation": None, "conduct": ConductSpec(quorum=1, stage_deadline_seconds=60.0), "holdout_share": 0.2,
     }
     return StudyPlan(**(fields | changes))
 

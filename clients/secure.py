@@ -1,0 +1,91 @@
+"""What a node answers in a session of secure aggregation: five exchanges for one sum (`federation.secagg`).
+
+The session is built from the partner's own copy of the plan. What the coordinator sends is a purpose, a round, the
+number of its attempt, and the other partners' messages; the model comes with the third exchange, which is the one that
+touches records and is charged. No exchange but that one needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from clients.charge import paid, require_ready
+from clients.door import Handler, Inquiry
+from clients.ledger import Stage as LedgerStage
+from clients.sessions import SessionFiles
+from federation.canonical import canonical_json, sha256_hex
+from federation.errors import Refusal, RefusalCode
+from federation.messages import OK, Reply, SumRequest, request_sha256
+from federation.secagg import Participant, SessionSpec, Stage
+from federation.secure import Purpose, session_of
+
+_CHARGED = {Purpose.TRAIN: LedgerStage.TRAIN, Purpose.TABLE: LedgerStage.TABLE}
+Step = Callable[[Participant, bytes], bytes]
+
+
+def _asked(inquiry: Inquiry) -> tuple[SumRequest, SessionSpec]:
+    named = inquiry.request.sum
+    if named is None:
+        raise Refusal(RefusalCode.BAD_REQUEST, "no sum is named")
+    try:
+        return named, session_of(inquiry.plan, Purpose(named.purpose), inquiry.request.round_number, named.attempt)
+    except ValueError as error:
+        raise Refusal(RefusalCode.BAD_REQUEST, str(error)) from None
+
+
+def _files(inquiry: Inquiry) -> SessionFiles:
+    home = inquiry.home
+    return SessionFiles(home.sessions_dir, name=home.settings.name, key=home.signing_key())
+
+
+def keys(inquiry: Inquiry) -> Reply:
+    """First exchange: fresh public keys, signed."""
+    _, spec = _asked(inquiry)
+    # Nobody is kept waiting for somebody who cannot take part.
+    require_ready(inquiry)
+    files = _files(inquiry)
+    files.sweep(inquiry.plan.conduct.stage_deadline_seconds)
+    return Reply(code=OK, partner=inquiry.entry.name, payload=files.begin(spec))
+
+
+def masked(inquiry: Inquiry) -> Reply:
+    """Third exchange: this partner's numbers with its share of the noise, under masks. Paid for."""
+    # Imported here, as torch takes seconds and no other exchange needs it.
+    from clients import work
+
+    named, spec = _asked(inquiry)
+    purpose, model = Purpose(named.purpose), work.asked_model(inquiry)
+    known_by = {"session": spec.session_id.hex(), "model": request_sha256(inquiry.request),
+                "delivery": sha256_hex(named.payload)}
+
+    def answer() -> Reply:
+        vector = (work.gradient_part(inquiry, model) if purpose is Purpose.TRAIN
+                  else work.table(inquiry, model).ravel())
+        # The account keeps the answer for whoever asks again.
+        sent = _files(inquiry).advance(spec, named.payload, lambda participant: participant.masked(
+            named.payload, vector), repeat=False)
+        return Reply(code=OK, partner=inquiry.entry.name, payload=sent)
+
+    return paid(inquiry, _CHARGED[purpose], answer, asked=sha256_hex(canonical_json(known_by)))
+
+
+def _light(step: Step, *, repeat: bool = True) -> Handler:
+    """An exchange that only takes the other partners' messages in."""
+    def handle(inquiry: Inquiry) -> Reply:
+        named, spec = _asked(inquiry)
+        sent = _files(inquiry).advance(spec, named.payload, lambda participant: step(participant, named.payload),
+                                       repeat=repeat)
+        return Reply(code=OK, partner=inquiry.entry.name, payload=sent)
+
+    return handle
+
+
+ANSWERS: Mapping[Stage, Handler] = {
+    Stage.KEYS: keys,
+    Stage.SHARES: _light(Participant.shares),
+    Stage.MASKED: masked,
+    Stage.SURVIVORS: _light(Participant.survivors),
+    # Shares of others' secrets are not left lying about.
+    Stage.UNMASK: _light(Participant.unmask, repeat=False),
+}
+"""The handler of each exchange; its action has the exchange's name."""

@@ -1,0 +1,56 @@
+"""Which sums a plan asks for: the public facts of each session of secure aggregation, the same on both sides."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+from federation.errors import InputError
+from federation.grid import SUM_BITS
+from federation.plan import StudyPlan
+from federation.plan_parts import Aggregation
+from federation.privacy.guarantee import partner_noise
+from federation.secagg import SessionSpec
+
+MOST_PEOPLE = 2**26
+"""More than any partner has: four times the largest band of slots. Bounds an entry of a vector, so that a sum cannot
+wrap whoever takes part."""
+_REACH = 16
+"""In noise scales. Values beyond have a probability of 2^-184, and what wraps is wrong but tells no more."""
+
+
+class Purpose(StrEnum):
+    """What is summed."""
+
+    TRAIN = "train"
+    """Clipped gradients of one step, in units of `l2_clip_norm * 2^-SUM_BITS`."""
+    TABLE = "table"
+    """The regional table."""
+
+
+def session_of(plan: StudyPlan, purpose: Purpose, round_number: int, attempt: int) -> SessionSpec:
+    """The session that sums `purpose` in a round of `plan`.
+
+    Args:
+        plan: verified.
+        purpose: what is summed.
+        round_number: from 1; the table's is 1.
+        attempt: the coordinator's number for this try. A session of another number has other keys.
+
+    Raises:
+        InputError: if the plan sums no such thing in such a round, or its numbers do not fit into 64 bits.
+    """
+    part = plan.training if purpose is Purpose.TRAIN else plan.statistics
+    rounds = plan.training.rounds if purpose is Purpose.TRAIN else 1
+    if part.aggregation is not Aggregation.SECURE or plan.secure_aggregation is None or not 1 <= round_number <= rounds:
+        raise InputError("session", f"the plan sums no {purpose} in round {round_number}", bound=f"1 to {rounds}")
+    noise, statistics = partner_noise(plan), plan.statistics
+    if purpose is Purpose.TRAIN:
+        length, most, scale = plan.model_size, MOST_PEOPLE << SUM_BITS, noise.training
+    else:
+        length = len(statistics.regions) * len(statistics.roles) * (1 + len(plan.tasks))
+        most, scale = MOST_PEOPLE, noise.table
+    return SessionSpec(
+        plan_sha256=plan.sha256, purpose=purpose.value, round_number=round_number, attempt=attempt, length=length,
+        bound=most + math.ceil(_REACH * scale), roster=tuple((entry.name, entry.public_key) for entry in plan.roster),
+        colluders=plan.secure_aggregation.colluders, quorum=plan.conduct.quorum)
