@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 
 from clients.people import Population
-from clients.training import StepRule, person_losses, train_round
+from clients.training import StepRule, gradient_share, person_losses, train_round
 from federation.messages import Arrays
 from federation.model import MultiTaskHead, initial_model, load_arrays, model_arrays
 from federation.plan import StudyPlan, averaged_rounds
+from federation.privacy.guarantee import partner_noise
 from federation.randomness import RandomStream
-from server.aggregation import mean_of, weighted_mean
+from server.aggregation import gradient_step, mean_of, weighted_mean
 
 _POOLED_STEPS = 60
 _POOLED_RIDGE = 0.005
@@ -70,6 +72,21 @@ def federated(plan: StudyPlan, people: dict[str, Population], *, root: bytes, st
                  RandomStream.derived(root, partner, str(number)))
             updates[partner] = model_arrays(local)
         model = weighted_mean(plan, updates)
+        kept = [*kept, model][-averaged_rounds(plan.training):]
+    return mean_of(kept)
+
+
+def federated_in_sums(plan: StudyPlan, people: dict[str, Population], *, root: bytes) -> Arrays:
+    """A plan's secure rounds over `people`, without messages or masks: what the partners add up is all that counts."""
+    model = model_arrays(initial_model(plan))
+    kept: list[Arrays] = []
+    scale = partner_noise(plan).training
+    rules = {entry.name: StepRule.of(plan.training, entry.slots) for entry in plan.roster}
+    for number in range(1, plan.training.rounds + 1):
+        parts = [gradient_share(load_arrays(initial_model(plan), model), own, rules[partner], noise_scale=scale,
+                                stream=RandomStream.derived(root, partner, str(number)))
+                 for partner, own in people.items()]
+        model = gradient_step(plan, model, np.sum(parts, axis=0), tuple(people))
         kept = [*kept, model][-averaged_rounds(plan.training):]
     return mean_of(kept)
 

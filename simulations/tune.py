@@ -1,4 +1,4 @@
-"""`python -m simulations.tune DATA`: how the shipped training settings were chosen.
+"""`python -m simulations.tune DATA [secure]`: how the shipped training settings were chosen.
 
 Five-fold validation by person, four times, inside the *training* people of the real benchmark, over the federated
 protocol with its noise. The people held out for the test split are never looked at. Prints a table; nothing is written.
@@ -24,6 +24,7 @@ from clients.people import Population, training_people
 from federation.messages import Arrays
 from federation.model import initial_model, load_arrays
 from federation.plan import StudyPlan
+from federation.plan_parts import Aggregation
 from simulations import baselines
 from simulations.bars import benchmark_settings
 from simulations.federation import plan_for
@@ -33,9 +34,13 @@ from simulations.settings import Settings
 FOLDS = 5
 REPEATS = 4
 """Each with its own folds and its own noise: one draw moves a figure by about 0.002."""
-STEPS = 120
-GRID = tuple(itertools.product((15, 30), (9.0, 12.0, 14.0, 18.0), (0.2, 0.3, 0.4)))
-"""rounds (of `STEPS / rounds` local steps), learning_rate, l2_clip_norm"""
+GRIDS = {
+    Aggregation.LOCAL: tuple((rounds, 120 // rounds, rate, clip) for rounds, rate, clip in itertools.product(
+        (15, 30), (9.0, 12.0, 14.0, 18.0), (0.2, 0.3, 0.4))),
+    Aggregation.SECURE: tuple((rounds, 1, rate, clip) for rounds, rate, clip in itertools.product(
+        (30, 60), (9.0, 18.0, 30.0), (0.2, 0.3, 0.4))),
+}
+"""rounds, local_steps, learning_rate, l2_clip_norm"""
 
 
 def load_people(settings: Settings, plan: StudyPlan, folder: Path) -> dict[str, Population]:
@@ -57,7 +62,8 @@ def fold_auc(plan: StudyPlan, people: dict[str, Population], repeat: int, fold: 
         left_out[order[fold::FOLDS]] = True
         inside[name] = own.take(np.flatnonzero(~left_out))
         outside.append(own.take(np.flatnonzero(left_out)))
-    model = baselines.federated(plan, inside, root=seeded_key(repeat * FOLDS + fold, "tune"))
+    way = (baselines.federated_in_sums if plan.training.aggregation is Aggregation.SECURE else baselines.federated)
+    model = way(plan, inside, root=seeded_key(repeat * FOLDS + fold, "tune"))
     return _auc(plan, model, outside)
 
 
@@ -71,22 +77,29 @@ def _auc(plan: StudyPlan, model: Arrays, populations: list[Population]) -> float
     return float(roc_auc_score(np.concatenate(truth), np.concatenate(scores)))
 
 
-def main(data: Annotated[Path, typer.Argument(help="Folder of the public sets.")]) -> None:
-    """Validate the grid at epsilon 1 and 3. The noise is the plan's, whose steps are the same throughout."""
-    table = Table("Rounds", "Learning rate", "Clip", "AUC at ε = 1", "AUC at ε = 3", box=None)
-    plans = {e: plan_for(s := benchmark_settings(data, f"privacy.training_epsilon={e}"), s.open_world()).plan
-             for e in (1, 3)}
+def plan_with(data: Path, aggregation: Aggregation, epsilon: int, row: tuple[int, int, float, float]) -> StudyPlan:
+    """The benchmark's plan with other training settings, at the noise that they need."""
+    settings = benchmark_settings(
+        data, f"privacy.training_epsilon={epsilon}", f"training.aggregation={aggregation}", *(
+            f"training.{name}={value}" for name, value in zip(
+                ("rounds", "local_steps", "learning_rate", "l2_clip_norm"), row, strict=True)))
+    return plan_for(settings, settings.open_world()).plan
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder of the public sets.")],
+    aggregation: Annotated[Aggregation, typer.Argument(help="Which settings.")] = Aggregation.LOCAL,
+) -> None:
+    """Validate a grid at epsilon 1 and 3."""
+    table = Table("Rounds", "Local steps", "Learning rate", "Clip", "AUC at ε = 1", "AUC at ε = 3", box=None)
+    grid = GRIDS[aggregation]
     with tempfile.TemporaryDirectory() as scratch:
-        people = load_people(benchmark_settings(data), plans[3], Path(scratch))
+        people = load_people(benchmark_settings(data), plan_with(data, aggregation, 3, grid[0]), Path(scratch))
     runs = [*itertools.product(range(REPEATS), range(FOLDS))]
-    for rounds, rate, clip in track(GRID, console=Console(stderr=True)):
-        figures = []
-        for plan in plans.values():
-            training = plan.training.model_copy(update={
-                "rounds": rounds, "local_steps": STEPS // rounds, "learning_rate": rate, "l2_clip_norm": clip})
-            changed = plan.model_copy(update={"training": training})
-            figures.append(np.mean([fold_auc(changed, people, *run) for run in runs]))
-        table.add_row(str(rounds), f"{rate:g}", f"{clip:g}", *(f"{figure:.4f}" for figure in figures))
+    for row in track(grid, console=Console(stderr=True)):
+        plans = [plan_with(data, aggregation, epsilon, row) for epsilon in (1, 3)]
+        figures = [np.mean([fold_auc(plan, people, *run) for run in runs]) for plan in plans]
+        table.add_row(*(f"{value:g}" for value in row), *(f"{figure:.4f}" for figure in figures))
     Console().print(table)
 
 
