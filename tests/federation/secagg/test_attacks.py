@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from federation.secagg import Aborted, Code, Collector, Participant, ProtocolError, Stage
-from federation.secagg.keys import SignedKeys, new_seed, public_bytes, transcript_of
+from federation.secagg.keys import SignedKeys, check_key_list, new_seed, public_bytes, transcript_of
 from federation.secagg.masks import add_mask
 from federation.secagg.messages import Masked, SignedSurvivors, UnmaskReply, sign_bytes
 from federation.secagg.pairs import Binding
@@ -137,6 +137,16 @@ def test_one_key_under_two_names_is_refused() -> None:
                   if stage is Stage.KEYS and name in changed else answer)
     run.keys()
     assert [(fault.code, fault.sender) for fault in run.collector.faults] == [(Code.DUPLICATE_KEY, "p02")]
+
+
+def test_a_list_of_keys_is_in_order_and_its_transcript_is_of_one_session() -> None:
+    _, good = keyed()
+    swapped = (good.entries[1], good.entries[0], *good.entries[2:])
+    assert refused(lambda: check_key_list(SPEC, swapped, own=good.entries[0])) is Code.MALFORMED
+    twice = (good.entries[0], *good.entries)
+    assert refused(lambda: check_key_list(SPEC, twice, own=good.entries[0])) is Code.DUPLICATE_NAME
+    assert transcript_of(SPEC, good.entries) != transcript_of(make_spec(6, attempt=1), good.entries)
+    assert transcript_of(SPEC, good.entries) != transcript_of(SPEC, good.entries[1:])
 
 
 # A roster of the coordinator's own making.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from federation.errors import InputError
 from federation.identity import SigningKey
-from federation.secagg import Aborted, Participant, SessionSpec, Stage
+from federation.secagg import Aborted, Collector, Participant, SessionSpec, Stage
 from tests.federation.secagg.runs import make_spec, names, run, vectors_for
 
 STAGES = st.sampled_from([*[None] * 6, *Stage])
@@ -54,6 +54,24 @@ def test_the_ring_is_left_by_no_sum_within_the_bound() -> None:
     assert total.values.tolist() == [3 * spec.bound] * 6
 
 
+def test_the_longest_names_fit_into_every_message_and_state() -> None:
+    long = {f"{number}".ljust(63, "x"): SigningKey.generate() for number in range(4)}
+    spec = changed(roster=tuple((name, key.public) for name, key in long.items()), quorum=3)
+    begun = {name: Participant.begin(spec, name, key) for name, key in long.items()}
+    collector = Collector(spec)
+
+    def stored(name: str) -> Participant:
+        return Participant.from_bytes(begun[name][0].to_bytes(), spec, name, long[name])
+
+    key_list = collector.keys(message for _, message in begun.values())
+    partners = {name: stored(name) for name in long}
+    deliveries = collector.shares([partner.shares(key_list) for partner in partners.values()])
+    survivors = collector.masked([partner.masked(deliveries[name], np.ones(6, np.int64))
+                                  for name, partner in partners.items()])
+    request = collector.survivors([partner.survivors(survivors) for partner in partners.values()])
+    assert collector.unmask([partner.unmask(request) for partner in partners.values()]).values.tolist() == [4] * 6
+
+
 def changed(**changes: object) -> SessionSpec:
     good = make_spec(5)
     return SessionSpec(**({name: getattr(good, name) for name in good.__dataclass_fields__} | changes))
@@ -67,6 +85,7 @@ def changed(**changes: object) -> SessionSpec:
     ({"length": 0}, "length: is 0"),
     ({"length": 2**24 + 1}, "length.*16777216"),
     ({"bound": 0}, "bound"),
+    ({"bound": 1.5}, "bound: is 1.5"),
     ({"bound": 2**62}, "bound.*coarser"),
     ({"roster": make_spec(5).roster[:2]}, "roster: is 2 partners.*3 to"),
     ({"roster": (*make_spec(5).roster[:3], make_spec(5).roster[0])}, "name is listed twice"),
