@@ -44,7 +44,17 @@ def test_the_sum_is_exact_or_there_is_none(count: int, data: st.DataObject) -> N
         run(spec, vectors, lost)
     aborted = caught.value
     assert (aborted.stage, aborted.answered, aborted.needed) == (failing, len(left[failing]), needed[failing])
+    assert aborted.problem == "too few partners answered"
     assert aborted.remedy in str(aborted)
+
+
+@pytest.mark.parametrize("stage", Stage)
+def test_one_partner_too_few_stops_each_stage(stage: Stage) -> None:
+    spec = make_spec(7)
+    vectors, silent = vectors_for(spec), names(7)[:7 - spec.threshold]
+    assert run(spec, vectors, dict.fromkeys(silent, stage)).values.size == spec.length
+    with pytest.raises(Aborted, match=rf"stage {stage}: too few partners answered \(3 good answers, 4 needed\)"):
+        run(spec, vectors, dict.fromkeys((*silent, "p06"), stage))
 
 
 def test_the_ring_is_left_by_no_sum_within_the_bound() -> None:
