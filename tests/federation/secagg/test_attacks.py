@@ -12,7 +12,7 @@ import pytest
 from federation.secagg import Aborted, Code, Collector, Participant, ProtocolError, Stage
 from federation.secagg.keys import SignedKeys, check_key_list, new_seed, public_bytes, transcript_of
 from federation.secagg.masks import add_mask
-from federation.secagg.messages import Masked, SignedSurvivors, UnmaskReply, sign_bytes
+from federation.secagg.messages import Masked, Shares, SignedSurvivors, UnmaskReply, sign_bytes
 from federation.secagg.pairs import Binding
 from federation.secagg.relays import Delivery, KeyList, SurvivorList, UnmaskRequest
 from federation.secagg.shamir import SHARE_BYTES, combine, weights_at_zero
@@ -251,6 +251,36 @@ def test_signatures_of_another_list_do_not_count() -> None:
     request = UnmaskRequest(survivors=SPEC.names, signatures=signatures).encode()
     assert refused(lambda: victim.unmask(request)) is Code.BAD_SIGNATURE
     assert victim.closed
+
+
+def test_signatures_by_those_who_saw_other_holders_do_not_count() -> None:
+    # The victim is told that p05's shares did not arrive, the others that they did; the survivors are the same.
+    session, deliveries = begun(SPEC, Stage.SHARES)
+    full = Delivery.decode(deliveries[VICTIM], SPEC)  # type: ignore[index]
+    fewer = Delivery(holders=full.holders[:5], boxes=full.boxes[:4]).encode()
+    answers = {name: session.partners[name].masked(
+        fewer if name == VICTIM else deliveries[name], VECTORS[name]) for name in EVERYBODY[:5]}  # type: ignore[index]
+    survivors = SurvivorList(survivors=SPEC.names[:5]).encode()
+    signatures = tuple((name, SignedSurvivors.decode(session.partners[name].survivors(survivors), SPEC).signature)
+                       for name in EVERYBODY[:5])
+    request = UnmaskRequest(survivors=SPEC.names[:5], signatures=signatures).encode()
+    for name in (VICTIM, "p01"):
+        assert refused(lambda n=name: session.partners[n].unmask(request)) is Code.BAD_SIGNATURE
+    session.collector.masked(answers.values())
+    assert [(fault.code, fault.sender) for fault in session.collector.faults] == [(Code.BAD_SIGNATURE, VICTIM)]
+
+
+def test_every_signature_covers_all_that_its_signer_has_seen() -> None:
+    bindings = [Binding(session_id=bytes([one]) * 32, transcript=bytes([other]) * 32)
+                for one, other in ((1, 1), (2, 1), (1, 2))]
+    lists = (SPEC.names, SPEC.names[:5])
+    made = [[Shares.statement(binding, body) for binding in bindings for body in (b"a", b"b")],
+            [Masked.statement(binding, u2, body) for binding in bindings for u2 in lists for body in (b"a", b"b")],
+            [SignedSurvivors.statement(binding, u2, u3) for binding in bindings for u2 in lists for u3 in lists],
+            [UnmaskReply.statement(binding, u2, u3, body) for binding in bindings for u2 in lists for u3 in lists
+             for body in (b"a", b"b")]]
+    for statements in made:
+        assert len(set(statements)) == len(statements)
 
 
 def test_the_list_may_not_change_after_it_was_signed() -> None:
