@@ -54,7 +54,6 @@ class Collector:
         self._keys: dict[str, SignedKeys] = {}
         self._shares: dict[str, Shares] = {}
         self._masked: dict[str, Masked] = {}
-        self._signed: dict[str, SignedSurvivors] = {}
 
     def keys(self, answers: Iterable[bytes]) -> bytes:
         """First exchange: `SignedKeys` from partners.
@@ -127,10 +126,10 @@ class Collector:
             Aborted: if fewer than the threshold signed.
         """
         self._enter(Stage.SURVIVORS)
-        self._signed = self._intake.accept(Stage.SURVIVORS, answers, SignedSurvivors.decode, lambda message: message.check(
+        signed = self._intake.accept(Stage.SURVIVORS, answers, SignedSurvivors.decode, lambda message: message.check(
             self._spec, self._binding, self._holders, self._survivors), self._masked)
-        self._need(Stage.SURVIVORS, len(self._signed), self._spec.threshold)
-        signatures = tuple((name, message.signature) for name, message in self._signed.items())
+        self._need(Stage.SURVIVORS, len(signed), self._spec.threshold)
+        signatures = tuple((name, message.signature) for name, message in signed.items())
         return UnmaskRequest(survivors=self._survivors, signatures=signatures[:self._spec.threshold]).encode()
 
     def unmask(self, answers: Iterable[bytes]) -> Total:

@@ -56,7 +56,8 @@ class SessionSpec:
             raise InputError("plan_sha256", "is not a SHA-256", bound="64 hexadecimal digits", remedy=_REMEDY)
         if not _SLUG.fullmatch(self.purpose):
             raise InputError("purpose", f"is {self.purpose!r}", bound="a short slug such as table", remedy=_REMEDY)
-        for name, least, most in (("round_number", 0, 10**9), ("attempt", 0, 10**9), ("length", 1, MAX_LENGTH)):
+        for name, least, most in (("round_number", 0, 10**9), ("attempt", 0, 10**9), ("length", 1, MAX_LENGTH),
+                                  ("bound", 1, 2**63 - 1)):
             _check_range(name, getattr(self, name), least, most)
         self._check_roster()
         self._check_numbers()
