@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from clients.approvals import require_approval
+from clients.known import unknown_partners
 from clients.node import NodeHome
 from clients.policy import Policy
 from federation.errors import InputError, Refusal, RefusalCode
@@ -39,13 +40,31 @@ def admitted(home: NodeHome, plan: StudyPlan) -> Policy:
     """The partner's rules, all of which the plan keeps, once the partner has approved the plan.
 
     Raises:
-        Refusal: `not_allowed`, if there are no usable rules or the plan breaks one; `not_approved`, if the partner has
-            not approved this plan at this price.
+        Refusal: `not_allowed`, if there are no usable rules, the plan breaks one, or it hides this partner's numbers
+            among partners whose keys were not confirmed; `not_approved`, if the partner has not approved this plan at
+            this price.
     """
     try:
         policy = home.policy()
         policy.check(plan)
+        check_known(home, plan)
     except InputError as error:
         raise Refusal(RefusalCode.NOT_ALLOWED, str(error)) from None
     require_approval(home, plan)
     return policy
+
+
+def check_known(home: NodeHome, plan: StudyPlan) -> None:
+    """Do nothing if every other partner of a plan with secure sums has the key that was confirmed with it.
+
+    Raises:
+        InputError: naming those that have not, or if the list of confirmed keys cannot be read.
+    """
+    unknown = unknown_partners(home.path, home.settings.name, plan)
+    if unknown:
+        names = ", ".join(entry.name for entry in unknown)
+        raise InputError(
+            "partners", "the plan hides your numbers among those of other partners, and the keys of these were not "
+            f"confirmed here: {names}", bound="keys that you got from those partners themselves",
+            remedy="ask each by telephone or in person for its public key, compare it with the plan's, and run "
+                   "`leelight partner know NAME KEY`")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from federation.plan import StudyPlan
+from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import Price, price
 from federation.privacy.units import up
 
@@ -33,7 +34,8 @@ class Finding:
 
 def findings(policy: Policy, plan: StudyPlan) -> tuple[Finding, ...]:
     """Every rule that speaks about plans, in the order of the file."""
-    return (*_names(policy, plan), *_noise(policy, plan), *_spending(policy.ceilings, plan), _rehearsal(policy, plan))
+    return (*_names(policy, plan), *_noise(policy, plan), *_sums(policy, plan), *_spending(policy.ceilings, plan),
+            _rehearsal(policy, plan))
 
 
 def _names(policy: Policy, plan: StudyPlan) -> Iterator[Finding]:
@@ -62,6 +64,18 @@ def _noise(policy: Policy, plan: StudyPlan) -> Iterator[Finding]:
              "more noise in the table")):
         yield Finding(rule=rule, asked=f"{asked:g}", allowed=f"at least {least:g}", met=asked >= least,
                       remedy=f"ask the coordinator for {remedy}")
+
+
+def _sums(policy: Policy, plan: StudyPlan) -> Iterator[Finding]:
+    parts = tuple(name for name, part in (("statistics", plan.statistics), ("training", plan.training))
+                  if part.aggregation is Aggregation.SECURE)
+    yield Finding(rule="distributed_noise", asked=_listed(parts), allowed=_listed(policy.distributed_noise),
+                  met=set(parts) <= set(policy.distributed_noise),
+                  remedy="ask the coordinator for a study with local noise in the other parts, or allow them")
+    if plan.secure_aggregation is not None:
+        colluders, least = plan.secure_aggregation.colluders, policy.least_colluders
+        yield Finding(rule="least_colluders", asked=str(colluders), allowed=f"at least {least}", met=colluders >= least,
+                      remedy="ask the coordinator for a study that withstands more")
 
 
 def _spending(ceilings: Ceilings, plan: StudyPlan) -> Iterator[Finding]:

@@ -4,6 +4,7 @@
 node.yaml        settings: who the partner is and whom it trusts      person.secret   key of the pseudonyms (0600)
 policy.yaml      the partner's rules: what a study may ask (0600)      approvals/      plans that were decided on (0700)
 identity.key     the partner's signing key (0600)                      records.sqlite  the record store
+partners.yaml    keys of other partners, confirmed with them (0600)
 quarantine/      rows that could not be taken in                       cache/          features (0700)
 ledger.sqlite    the privacy account, with ledger.head and ledger.lock (0600)
 sessions/        secrets of sums under way (0700)

@@ -79,6 +79,9 @@ class Policy(BaseModel):
         least_noise_multiplier: least noise of a training step, over the clip norm.
         least_l2_clip_norm: least clip norm. Noise is a multiple of it and must stay far above the rounding of weights.
         least_table_noise_scale: least noise in each entry of a table.
+        distributed_noise: parts of a study whose noise may be in the sum of all partners alone.
+        least_colluders: of such a plan, the least number of partners that may work with the coordinator without its
+            promise failing.
         ceilings: the most that may be spent on one person.
         rehearsal: whether plans may run whose noise can be repeated and so protects nobody.
     """
@@ -94,10 +97,12 @@ class Policy(BaseModel):
     least_noise_multiplier: Positive
     least_l2_clip_norm: Positive
     least_table_noise_scale: Positive
+    distributed_noise: tuple[Literal["statistics", "training"], ...]
+    least_colluders: Annotated[int, Field(ge=0)]
     ceilings: Ceilings
     rehearsal: Literal["allow", "refuse"]
 
-    @field_validator("plans", "tasks", "encoders", "statistics")
+    @field_validator("plans", "tasks", "encoders", "statistics", "distributed_noise")
     @classmethod
     def _distinct(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
         if not isinstance(value, str) and len(set(value)) != len(value):

@@ -14,12 +14,14 @@ from clients.admission import listed
 from clients.approvals import Approval, ShownPrice, find_approval
 from clients.features import plan_encoder, usable_frame
 from clients.findings import Finding
+from clients.known import unknown_partners
 from clients.ledger import Outlook
 from clients.node import NodeHome
 from clients.policy import Ceilings
 from clients.selection import table_places, taking_part, target_matrix, training_rows
 from federation.errors import InputError, Refusal
 from federation.plan import SignedPlan, StudyPlan
+from federation.plan_parts import RosterEntry
 from federation.privacy.guarantee import Price, price
 
 OutlookOf = Callable[[NodeHome, Ceilings, StudyPlan], Outlook | None]
@@ -53,6 +55,7 @@ class Review:
 
     Attributes:
         own: this partner's numbers, or None; `own_problem` then says why.
+        unknown: other partners whose keys are to be confirmed first.
         outlook: None if no account was opened yet.
         earlier: what was decided about this plan before.
         obstacles: why the plan cannot run here whatever is decided, besides broken rules.
@@ -68,6 +71,7 @@ class Review:
     findings: tuple[Finding, ...]
     earlier: Approval | None
     obstacles: tuple[str, ...]
+    unknown: tuple[RosterEntry, ...]
 
     @property
     def plan(self) -> StudyPlan:
@@ -76,7 +80,7 @@ class Review:
     @property
     def can_be_approved(self) -> bool:
         """Whether the plan lists this partner rightly and keeps every rule."""
-        return not self.obstacles and all(finding.met for finding in self.findings)
+        return not self.obstacles and not self.unknown and all(finding.met for finding in self.findings)
 
     @property
     def price_changed(self) -> bool:
@@ -87,7 +91,8 @@ class Review:
         """For machines on the partner's side. Holds the private numbers."""
         return {
             "plan_sha256": self.signed.sha256, "study": self.plan.study, "partner": self.partner,
-            "can_be_approved": self.can_be_approved, "obstacles": list(self.obstacles), "price": asdict(self.cost),
+            "can_be_approved": self.can_be_approved, "obstacles": list(self.obstacles),
+            "keys_not_confirmed": {entry.name: entry.public_key for entry in self.unknown}, "price": asdict(self.cost),
             "own_records": asdict(self.own) if self.own else None, "own_records_problem": self.own_problem,
             "ceilings": asdict(self.ceilings), "account": asdict(self.outlook) if self.outlook else None,
             "rules": [asdict(finding) for finding in self.findings],
@@ -106,6 +111,7 @@ def review(home: NodeHome, signed: SignedPlan, *, outlook_of: OutlookOf) -> Revi
         listed(home, signed.plan)
     except Refusal as refusal:
         obstacles.append(refusal.detail)
+    unknown = unknown_partners(home.path, home.settings.name, signed.plan)
     earlier: Approval | None = None
     try:
         earlier = find_approval(home, signed.sha256)
@@ -114,7 +120,7 @@ def review(home: NodeHome, signed: SignedPlan, *, outlook_of: OutlookOf) -> Revi
     own, problem = _own_records(home, signed.plan)
     return Review(signed=signed, partner=home.settings.name, cost=price(signed.plan), own=own, own_problem=problem,
                   ceilings=policy.ceilings, outlook=outlook_of(home, policy.ceilings, signed.plan),
-                  findings=policy.findings(signed.plan), earlier=earlier, obstacles=tuple(obstacles))
+                  findings=policy.findings(signed.plan), earlier=earlier, obstacles=tuple(obstacles), unknown=unknown)
 
 
 def _own_records(home: NodeHome, plan: StudyPlan) -> tuple[OwnRecords | None, str]:

@@ -14,6 +14,7 @@ from textwrap import wrap
 from clients.approvals import Decision
 from clients.review import Review
 from federation.plan import StudyPlan
+from federation.plan_parts import Aggregation, SecureAggregationSpec
 from federation.privacy.units import most_recognised, up
 from federation.taxonomy import PartnerKind
 
@@ -130,11 +131,27 @@ def _leaves(plan: StudyPlan) -> Iterator[str]:
     rounds, table = plan.training.rounds, plan.statistics
     regions, roles, entries = len(table.regions), len(table.roles), 1 + len(plan.tasks)
     yield (f"{_count(rounds, 'model update', 'model updates')}, one in each round, of {plan.model_size:,} numbers. "
-           "Noise is added on this machine before an update leaves.")
+           + _how(plan.training.aggregation, "an update"))
     yield (f"One table of {regions} regions × {_count(roles, 'role', 'roles')} × {entries} numbers (people, and people "
-           f"flagged for {_and(plan.tasks)}). Noise is added to each of its {regions * roles * entries:,} numbers on "
-           "this machine before it leaves.")
+           f"flagged for {_and(plan.tasks)}). " + _how(table.aggregation, "the table"))
+    if plan.secure_aggregation is not None:
+        yield _trust(plan, plan.secure_aggregation)
     yield "Your partner's name and, where this node declines, one of a few fixed words."
+
+
+def _how(aggregation: Aggregation, what: str) -> str:
+    if aggregation is Aggregation.LOCAL:
+        return f"All its noise is added on this machine before {what} leaves."
+    return (f"A share of the noise is added on this machine, and {what} leaves under a mask: the coordinator can learn "
+            "the sum over all partners, and nobody can learn yours.")
+
+
+def _trust(plan: StudyPlan, secure: SecureAggregationSpec) -> str:
+    partners, others = len(plan.roster), secure.colluders
+    return ("The difference: noise of your own protects people whatever anybody does; noise in the sum protects them "
+            f"as long as at most {others} of the {partners} partners {'works' if others == 1 else 'work'} with the "
+            f"coordinator, and in return the results are much sharper. At least {plan.conduct.quorum} partners are in "
+            "every sum.")
 
 
 def _stays() -> Iterator[str]:
@@ -151,6 +168,12 @@ def _not_covered(review: Review) -> Iterator[str]:
 
 
 def _rules(review: Review) -> Iterator[str]:
+    if review.unknown:
+        yield ("BROKEN  the plan hides your numbers among those of other partners, and you have not confirmed the keys "
+               "of these. What to do: ask each of them, by telephone or in person, for its public key. If it is this "
+               "one, run:")
+    for entry in review.unknown:
+        yield f"$ leelight partner know {entry.name} {entry.public_key}"
     yield from (f"BROKEN  {obstacle}" for obstacle in review.obstacles)
     for finding in sorted(review.findings, key=lambda finding: finding.met):
         if finding.met:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 
 from federation.plan import StudyPlan
+from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import ADJACENCY, UNIT, Price
 from federation.privacy.units import up
 from server.rounds import StageReport
@@ -24,6 +25,17 @@ _METHOD_NAMES = {
     "federated_without_privacy": "Federated, unprotected",
     "pooled_without_privacy": "Pooled, unprotected",
 }
+
+
+def in_words(plan: StudyPlan) -> str:
+    """Which parts are summed securely, and on whom the promise then rests."""
+    parts = [name for name, part in (("training", plan.training), ("statistics", plan.statistics))
+             if part.aggregation is Aggregation.SECURE]
+    if plan.secure_aggregation is None:
+        return "all of it is added by each partner; nobody need be trusted"
+    colluders = plan.secure_aggregation.colluders
+    return (f"{' and '.join(parts)} summed securely: only the sum carries it, and the promise holds while at most "
+            f"{colluders} of {len(plan.roster)} partners {'works' if colluders == 1 else 'work'} with the coordinator")
 
 
 class TerminalDisplay:
@@ -60,7 +72,8 @@ class TerminalDisplay:
             ("Training", f"ε ≤ {up(cost.training)}: clip {training.l2_clip_norm:g}, noise "
                          f"{training.noise_multiplier:g} × clip, divisor from public slots"),
             ("Statistics", f"ε ≤ {up(cost.statistics)}: discrete Gaussian of scale {plan.statistics.noise_scale:g} in "
-                           "each partner's table"),
+                           f"{'each table' if plan.statistics.aggregation is Aggregation.LOCAL else 'the sum'}"),
+            ("Noise", in_words(plan)),
             ("Together", f"[bold]ε ≤ {up(cost.total)} at δ = {cost.delta:g}[/bold] (composed as privacy loss "
                          "distributions, an upper bound)"),
             ("At several partners", f"the same person's ε: {several}"),

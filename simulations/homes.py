@@ -17,6 +17,7 @@ from clients.findings import REGIONAL_TABLE
 from clients.ingest.mapping import load_mapping
 from clients.ingest.pipeline import ingest_file
 from clients.ingest.report import IngestReport
+from clients.known import know
 from clients.node import NodeHome, NodeSettings
 from clients.policy import Ceilings, Policy
 from clients.store import RecordStore
@@ -70,7 +71,8 @@ def policy_for(settings: Settings) -> Policy:
         plans="approved", tasks=tuple(Task), encoders=(settings.encoder.name,), statistics=(REGIONAL_TABLE,),
         # Real public sets have records without a person; they are not what a simulation protects.
         records_without_person_id="own_unit", minimum_partners=1, least_noise_multiplier=0.1, least_l2_clip_norm=1e-4,
-        least_table_noise_scale=0.1, rehearsal="allow" if settings.simulation.noise == "seeded" else "refuse",
+        least_table_noise_scale=0.1, distributed_noise=("statistics", "training"), least_colluders=0,
+        rehearsal="allow" if settings.simulation.noise == "seeded" else "refuse",
         ceilings=Ceilings(delta=settings.privacy.delta, round=study, study=study, year=10 * study, total=10 * study))
 
 
@@ -92,9 +94,11 @@ def make_node(root: Path, settings: Settings, world: World, partner: WorldPartne
         synthetic=world.synthetic, threads=settings.simulation.threads, encoder_folder=settings.encoder.folder,
         cache=settings.simulation.cache or Path.home() / ".cache" / "leelight",
         reproducible_noise=seeded_key(settings.seed, "noise").hex() if seeded else None)
-    return NodeHome.create(root / "nodes" / f"{number:03d}-{partner.name}", node,
+    home = NodeHome.create(root / "nodes" / f"{number:03d}-{partner.name}", node,
                            person_secret=seeded_key(settings.world.seed, "person", partner.name),
                            signing_key=partner_key(settings, partner.name), policy=policy_for(settings))
+    know(home.path, {other.name: partner_key(settings, other.name).public for other in world.partners})
+    return home
 
 
 @dataclass(frozen=True, kw_only=True)

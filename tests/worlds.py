@@ -10,6 +10,7 @@ from uuid import UUID
 import numpy as np
 
 from clients.approvals import Decision, decide
+from clients.known import know
 from clients.node import NodeHome, NodeSettings
 from clients.policy import Ceilings, Policy
 from clients.store import RecordStore
@@ -118,7 +119,7 @@ def make_records(count: int, *, seed: int = 0, people: int | None = None) -> lis
 POLICY = Policy(
     plans="approved", tasks=tuple(Task), encoders=("hashed-ngrams",), statistics=("regional_table",),
     records_without_person_id="own_unit", minimum_partners=1, least_noise_multiplier=1.0, least_l2_clip_norm=0.1,
-    least_table_noise_scale=1.0, rehearsal="allow",
+    least_table_noise_scale=1.0, distributed_noise=("statistics", "training"), least_colluders=0, rehearsal="allow",
     ceilings=Ceilings(delta=1e-5, round=20.0, study=50.0, year=100.0, total=200.0))
 
 
@@ -137,6 +138,7 @@ def make_home(root: Path, number: int, *, slots: int = 32, records: list[Record]
             "declared_prevalence": entry.declared_prevalence, "coordinator_key": COORDINATOR.public,
             "reproducible_noise": None if noise_seed is None else bytes([noise_seed]).hex() * 32, **settings}),
         person_secret=bytes([100 + number]) * 32, signing_key=partner_key(number), policy=policy)
+    know(home.path, {other.name: other.public_key for other in roster(30)})
     if records is not None:
         with RecordStore(home.store_path) as store:
             store.add(records)

@@ -13,6 +13,7 @@ from typing import Any
 
 from federation.errors import InputError
 from federation.plan import StudyPlan
+from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import price as compute_price
 from federation.privacy.guarantee import table_variance
 from federation.regions import region_name
@@ -94,20 +95,32 @@ def _privacy(plan: StudyPlan, tables: SummedTables) -> dict[str, Any]:
             {"partners": k, "epsilon": epsilon} for k, epsilon in compute_price(plan).at_partners],
         "parts": [
             {"part": "training", "epsilon": price.training_epsilon,
-             "mechanism": ("person-level DP-SGD: clipped per person, discrete Gaussian noise added to exact sums by "
-                           "each partner"),
+             "mechanism": "person-level DP-SGD: clipped per person, discrete Gaussian noise " + (
+                 "added to exact sums by each partner" if training.aggregation is Aggregation.LOCAL else
+                 "in the exact sum over all partners, to which each adds a share"),
              "noise_multiplier": training.noise_multiplier, "l2_clip_norm": training.l2_clip_norm,
              "sampling_probability": training.sampling_probability, "steps": training.steps},
             {"part": "statistics", "epsilon": price.statistics_epsilon,
-             "mechanism": "discrete Gaussian noise added by each partner to each entry of its table",
+             "mechanism": "discrete Gaussian noise " + (
+                 "added by each partner to each entry of its table" if statistics.aggregation is Aggregation.LOCAL else
+                 "in each entry of the sum over all partners' tables, to which each adds a share"),
              "noise_scale": statistics.noise_scale, "l2_sensitivity": round(tables.layout.l2_sensitivity, 6)},
         ],
         "trust": ("none: a rehearsal, whose noise was drawn from a seed and can be repeated, so it protects nobody"
-                  if plan.rehearsal else
-                  "local noise: holds against the coordinator, other partners and the public"),
+                  if plan.rehearsal else _trust(plan)),
         "rehearsal": plan.rehearsal,
         "accounting": "PLD (dp-accounting), upper bound",
     }
+
+
+def _trust(plan: StudyPlan) -> str:
+    if plan.secure_aggregation is None:
+        return "local noise: holds against the coordinator, other partners and the public"
+    parts = " and ".join(name for name, part in (("training", plan.training), ("statistics", plan.statistics))
+                         if part.aggregation is Aggregation.SECURE)
+    return (f"distributed noise under secure aggregation for {parts}: holds while at most "
+            f"{plan.secure_aggregation.colluders} of the {len(plan.roster)} partners work with the coordinator; "
+            "whatever else leaves a partner carries local noise, which holds against everybody")
 
 
 def build_content(

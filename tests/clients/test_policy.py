@@ -19,9 +19,10 @@ from tests.worlds import POLICY, make_plan
 
 TREE = POLICY.model_dump(mode="json")
 RULES = ("plans", "tasks", "encoders", "statistics", "records_without_person_id", "minimum_partners",
-         "least_noise_multiplier", "least_l2_clip_norm", "least_table_noise_scale", "ceilings", "rehearsal")
+         "least_noise_multiplier", "least_l2_clip_norm", "least_table_noise_scale", "distributed_noise",
+         "least_colluders", "ceilings", "rehearsal")
 CEILINGS = ("delta", "round", "study", "year", "total")
-PLAN = make_plan()
+PLAN = make_plan(secure="table", colluders=1, noise_scale=3.0)
 COST = price(PLAN)
 
 
@@ -159,16 +160,18 @@ def test_a_plan_within_the_rules_passes() -> None:
     assert all(finding.met for finding in POLICY.findings(PLAN))
     assert [finding.rule for finding in POLICY.findings(PLAN)] == [
         "plans", "tasks", "encoders", "statistics", "minimum_partners", "least_noise_multiplier", "least_l2_clip_norm",
-        "least_table_noise_scale", *(f"ceilings.{name}" for name in CEILINGS), "rehearsal"]
+        "least_table_noise_scale", "distributed_noise", "least_colluders",
+        *(f"ceilings.{name}" for name in CEILINGS), "rehearsal"]
 
 
 # One rule, tightened until the plan of `make_plan` breaks it and no other. Figures: 3 partners, noise multiplier 5,
-# clip 0.5, table scale 2, delta 1e-5.
+# clip 0.5, table scale 3 in the sum with 1 colluder, delta 1e-5.
 BREAKING: dict[str, dict[str, Any]] = {
     "plans": {"plans": ["0" * 64]}, "tasks": {"tasks": ["distress"]}, "encoders": {"encoders": ["use-multilingual"]},
     "statistics": {"statistics": []}, "minimum_partners": {"minimum_partners": 4},
     "least_noise_multiplier": {"least_noise_multiplier": 5.01},
-    "least_l2_clip_norm": {"least_l2_clip_norm": 0.51}, "least_table_noise_scale": {"least_table_noise_scale": 2.01},
+    "least_l2_clip_norm": {"least_l2_clip_norm": 0.51}, "least_table_noise_scale": {"least_table_noise_scale": 3.01},
+    "distributed_noise": {"distributed_noise": ["training"]}, "least_colluders": {"least_colluders": 2},
     "ceilings.delta": {"ceilings": {"delta": 9.9e-6}},
     "ceilings.round": {"ceilings": {"round": max(COST.round, COST.statistics) - 0.001}},
     "ceilings.study": {"ceilings": {"study": COST.total - 0.001}},
@@ -198,7 +201,7 @@ def test_each_rule_binds_by_itself(rule: str) -> None:
 @pytest.mark.parametrize(("rule", "changes"), [
     ("plans", {"plans": [PLAN.sha256]}), ("minimum_partners", {"minimum_partners": 3}),
     ("least_noise_multiplier", {"least_noise_multiplier": 5.0}), ("least_l2_clip_norm", {"least_l2_clip_norm": 0.5}),
-    ("least_table_noise_scale", {"least_table_noise_scale": 2.0}), ("ceilings.study", {"ceilings": {
+    ("least_table_noise_scale", {"least_table_noise_scale": 3.0}), ("ceilings.study", {"ceilings": {
         "round": COST.statistics, "study": COST.total, "year": COST.total, "total": COST.total}}),
 ])
 def test_exactly_at_the_bound_a_plan_passes(rule: str, changes: dict[str, Any]) -> None:
@@ -251,7 +254,7 @@ def test_least_values_are_met_exactly_when_the_plan_has_no_less(noise: float, sc
                            minimum_partners=quorum))
     met = {finding.rule: finding.met for finding in policy.findings(PLAN)}
     assert met["least_noise_multiplier"] is (noise <= 5.0)
-    assert met["least_table_noise_scale"] is (scale <= 2.0)
+    assert met["least_table_noise_scale"] is (scale <= 3.0)
     assert met["least_l2_clip_norm"] is (clip <= 0.5)
     assert met["minimum_partners"] is (quorum <= 3)
 

@@ -1,4 +1,4 @@
-"""Studies that are summed securely, over the real ClientApp: what comes out, who may drop out, and what is never seen."""
+"""Studies summed securely, over the real ClientApp: what comes out, who may drop out, and what is never seen."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from federation.messages import OK, Request, request_sha256
 from federation.model import initial_model, model_arrays
 from federation.plan import StudyPlan
 from federation.privacy.guarantee import partner_noise, table_variance
-from federation.randomness import RandomStream
 from server.aggregation import gradient_step
 from server.rounds import RoundLoop, StudyStopped
 from tests.server.test_rounds import Recorder, Ticking, grid_for, homes

@@ -1,0 +1,31 @@
+"""`leelight partner know`: note the public key of another partner, once it was confirmed with them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from federation.errors import InputError
+
+
+def know(
+    name: Annotated[str, typer.Argument(help="The other partner's name in the plan.")],
+    key: Annotated[str, typer.Argument(help="Its public key, as it told you itself: 64 hexadecimal digits.")],
+    home: Annotated[Path, typer.Option(help="The node's home folder.")],
+) -> None:
+    """Confirm another partner's public key, which you got from that partner and not from the coordinator.
+
+    Sums hide your numbers among those of partners that you know. Exit code 0: noted. 2: refused.
+    """
+    from clients.known import know as note
+    from clients.node import NodeHome
+
+    try:
+        note(NodeHome.load(home).path, {name: key.strip().lower()})
+    except InputError as error:
+        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
+        raise typer.Exit(2) from None
+    typer.echo(f"{name} is known by this key from now on.")

@@ -1,0 +1,357 @@
+"""A node in a secure sum, and a coordinator that does not keep to the protocol."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message, RecordDict
+from flwr.supercore.task_identity import TaskIdentity
+
+from clients import work
+from clients.accounts import has_account
+from clients.app import app
+from clients.known import KNOWN_FILE, know, known_partners, unknown_partners
+from clients.node import NodeHome
+from clients.sessions import SessionFiles
+from federation.errors import InputError, Refusal, RefusalCode
+from federation.messages import OK, TABLE, TRAIN, Reply, Request, SumRequest, read_reply, request_content
+from federation.model import initial_model, model_arrays
+from federation.plan import StudyPlan
+from federation.secagg import Collector, SessionSpec, Stage
+from federation.secure import Purpose, session_of
+from tests.worlds import approve, make_home, make_plan, make_records, partner_key, sign
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _identity() -> None:
+    TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1
+
+
+@pytest.fixture
+def plan() -> StudyPlan:
+    return make_plan(4, secure="both", colluders=1, quorum=3, noise_scale=6.0)
+
+
+@dataclass
+class Sum:
+    """One session as a coordinator sees it, with four real nodes."""
+
+    root: Path
+    plan: StudyPlan
+    purpose: Purpose = Purpose.TABLE
+    number: int = 1
+    attempt: int = 5
+    homes: dict[str, NodeHome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.homes:
+            for number in range(4):
+                home = make_home(self.root, number, records=make_records(30, seed=number, people=20))
+                approve(home, self.plan)
+                self.homes[home.settings.name] = home
+        self.collector = Collector(self.spec)
+
+    @property
+    def spec(self) -> SessionSpec:
+        return session_of(self.plan, self.purpose, self.number, self.attempt)
+
+    def ask(self, name: str, stage: Stage, payload: bytes = b"", **changes: Any) -> Reply:
+        arrays = model_arrays(initial_model(self.plan)) if stage is Stage.MASKED else None
+        fields = {"plan_sha256": self.plan.sha256, "round_number": self.number, "arrays": arrays, "sum": SumRequest(
+            purpose=self.purpose.value, attempt=self.attempt, payload=payload)} | changes
+        return answer(self.homes[name], self.plan, f"query.{stage}", Request(**fields))
+
+    def all(self, stage: Stage, payloads: dict[str, bytes]) -> list[bytes]:
+        replies = [self.ask(name, stage, payload) for name, payload in payloads.items()]
+        assert [reply.code for reply in replies] == [OK] * len(replies)
+        return [reply.payload or b"" for reply in replies]
+
+    def until(self, stage: Stage) -> dict[str, bytes]:
+        """Take all exchanges before `stage`, and give what is to be sent for it."""
+        steps = {Stage.KEYS: self.collector.keys, Stage.SHARES: self.collector.shares,
+                 Stage.MASKED: self.collector.masked, Stage.SURVIVORS: self.collector.survivors}
+        payloads: dict[str, bytes] = dict.fromkeys(self.homes, b"")
+        for at, step in steps.items():
+            if at is stage:
+                break
+            made: Any = step(self.all(at, payloads))  # type: ignore[operator]
+            payloads = made if isinstance(made, dict) else dict.fromkeys(self.collector.present, made)
+        return payloads
+
+
+def answer(home: NodeHome, plan: StudyPlan, kind: str, request: Request) -> Reply:
+    context = Context(run_id=1, node_id=1, node_config={"node-home": str(home.path)}, state=RecordDict(),
+                      run_config={"plan": sign(plan).to_json()})
+    return read_reply(app(Message(request_content(request), 1, kind), context))
+
+
+@pytest.mark.parametrize("kind", [TRAIN, TABLE])
+def test_what_is_to_be_summed_never_leaves_by_itself(tmp_path: Path, plan: StudyPlan, kind: str) -> None:
+    # It would carry a share of the noise alone.
+    home = Sum(tmp_path, plan).homes["partner-0"]
+    request = Request(plan_sha256=plan.sha256, round_number=1, arrays=model_arrays(initial_model(plan)))
+    assert answer(home, plan, kind, request).code == RefusalCode.BAD_REQUEST
+    assert not has_account(home)
+
+
+@pytest.mark.parametrize("changes", [
+    {"sum": None}, {"round_number": 0}, {"round_number": 2}, {"round_number": -1},
+    {"sum": SumRequest(purpose="other", attempt=5)}, {"sum": SumRequest(purpose="table", attempt=-1)},
+    {"sum": SumRequest(purpose="table", attempt=10**12)}, {"sum": SumRequest(purpose="TABLE", attempt=5)},
+])
+def test_a_sum_that_is_not_in_the_plan_is_refused(tmp_path: Path, plan: StudyPlan, changes: dict[str, Any]) -> None:
+    held = Sum(tmp_path, plan)
+    assert held.ask("partner-0", Stage.KEYS, **changes).code == RefusalCode.BAD_REQUEST
+    local = make_plan(4)
+    approve(held.homes["partner-0"], local)
+    held.plan, request = local, Request(plan_sha256=local.sha256, round_number=1,
+                                        sum=SumRequest(purpose="table", attempt=5))
+    assert answer(held.homes["partner-0"], local, "query.keys", request).code == RefusalCode.BAD_REQUEST
+
+
+@pytest.mark.parametrize("record", [
+    {"purpose": "table", "attempt": True, "payload": b""}, {"purpose": 3, "attempt": 5, "payload": b""},
+    {"purpose": "table", "attempt": 5, "payload": "text"}, {"purpose": "table", "attempt": 5},
+    {"purpose": "table", "attempt": 5.0, "payload": b""},
+])
+def test_a_malformed_sum_is_a_bad_request(tmp_path: Path, plan: StudyPlan, record: dict[str, Any]) -> None:
+    from flwr.app import ConfigRecord
+
+    home = Sum(tmp_path, plan).homes["partner-0"]
+    content = request_content(Request(plan_sha256=plan.sha256, round_number=1))
+    content["sum"] = ConfigRecord(record)
+    context = Context(run_id=1, node_id=1, node_config={"node-home": str(home.path)}, state=RecordDict(),
+                      run_config={"plan": sign(plan).to_json()})
+    assert read_reply(app(Message(content, 1, "query.keys"), context)).code == RefusalCode.BAD_REQUEST
+
+
+def test_four_nodes_hold_a_session(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    payloads = held.until(Stage.UNMASK)
+    total = held.collector.unmask(held.all(Stage.UNMASK, payloads))
+    assert total.survivors == tuple(held.homes)
+    # 20 people at each of four partners, in six cells, with noise of deviation 8.5 in each.
+    assert total.values.reshape(3, 2, 3)[..., 0].sum() == pytest.approx(80, abs=6 * 8.5 * 6**0.5)
+
+
+def test_the_same_request_gets_the_same_answer_and_another_none(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    for stage in (Stage.KEYS, Stage.SHARES, Stage.MASKED, Stage.SURVIVORS):
+        fresh = Sum(tmp_path, plan, homes=held.homes, attempt=10 + [*Stage].index(stage),
+                    number=1 if stage is not Stage.MASKED else 2, purpose=Purpose.TRAIN)
+        payloads = fresh.until(stage)
+        first, again = (fresh.ask("partner-1", stage, payloads["partner-1"]) for _ in range(2))
+        assert first.code == again.code == OK
+        assert first.payload == again.payload
+
+
+def test_keys_are_asked_for_once_the_session_has_gone_further(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    held.until(Stage.MASKED)
+    assert held.ask("partner-1", Stage.KEYS).code == RefusalCode.SESSION_REFUSED
+
+
+def test_a_second_unmasking_is_refused_even_word_for_word(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    payloads = held.until(Stage.UNMASK)
+    assert held.ask("partner-1", Stage.UNMASK, payloads["partner-1"]).code == OK
+    assert held.ask("partner-1", Stage.UNMASK, payloads["partner-1"]).code == RefusalCode.SESSION_REFUSED
+
+
+def test_another_delivery_after_the_vector_gets_nothing(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    payloads = held.until(Stage.MASKED)
+    assert held.ask("partner-1", Stage.MASKED, payloads["partner-1"]).code == OK
+    assert held.ask("partner-1", Stage.MASKED, payloads["partner-2"]).code == RefusalCode.ALREADY_ANSWERED
+
+
+def test_a_round_is_summed_once_whatever_the_attempt(tmp_path: Path, plan: StudyPlan) -> None:
+    # A second vector for the same round, under other masks, would be a second look at the same people.
+    first = Sum(tmp_path, plan)
+    assert first.all(Stage.MASKED, first.until(Stage.MASKED))
+    second = Sum(tmp_path, plan, homes=first.homes, attempt=6)
+    payloads = second.until(Stage.MASKED)
+    assert second.ask("partner-1", Stage.MASKED, payloads["partner-1"]).code == RefusalCode.ALREADY_ANSWERED
+
+
+def test_an_attempt_that_ended_before_the_vectors_costs_nothing(tmp_path: Path, plan: StudyPlan) -> None:
+    first = Sum(tmp_path, plan)
+    first.until(Stage.MASKED)
+    assert not has_account(first.homes["partner-1"])
+    second = Sum(tmp_path, plan, homes=first.homes, attempt=6)
+    assert second.all(Stage.MASKED, second.until(Stage.MASKED))
+
+
+def test_a_session_whose_step_failed_is_over(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    payloads = held.until(Stage.SHARES)
+    assert held.ask("partner-1", Stage.SHARES, b"nonsense").code == RefusalCode.SESSION_REFUSED
+    assert held.ask("partner-1", Stage.SHARES, payloads["partner-1"]).code == RefusalCode.SESSION_REFUSED
+
+
+def test_no_secret_of_a_session_outlasts_it(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    payloads = held.until(Stage.UNMASK)
+    folder = held.homes["partner-1"].sessions_dir
+    (before,) = (path.read_bytes() for path in folder.glob("*.session"))
+    held.all(Stage.UNMASK, payloads)
+    (after,) = (path.read_bytes() for path in folder.glob("*.session"))
+    assert len(before) > 500
+    assert len(after) < 300
+    assert [path.stat().st_mode & 0o777 for path in (folder, *folder.glob("*.session"))] == [0o700, 0o600]
+
+
+def test_a_session_that_nobody_ended_is_swept_away(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    held.until(Stage.MASKED)
+    home = held.homes["partner-1"]
+    (path,) = home.sessions_dir.glob("*.session")
+    now = path.stat().st_mtime
+    deadline = plan.conduct.stage_deadline_seconds
+    for later, left in ((9 * deadline, 1), (11 * deadline, 0)):
+        SessionFiles(home.sessions_dir, name="partner-1", key=partner_key(1), clock=lambda at=now + later: at).sweep(
+            deadline)
+        assert len([*home.sessions_dir.glob("*.session")]) == left
+    # The coordinator comes back: there is nothing to answer with, and nothing was spent.
+    assert held.ask("partner-1", Stage.SHARES).code == RefusalCode.SESSION_REFUSED
+
+
+def test_an_old_session_goes_when_the_next_one_begins(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    held.until(Stage.MASKED)
+    (path,) = held.homes["partner-1"].sessions_dir.glob("*.session")
+    os.utime(path, (1, 1))
+    Sum(tmp_path, plan, homes=held.homes, attempt=6).ask("partner-1", Stage.KEYS)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"nonsense", None])
+def test_a_damaged_session_is_refused(tmp_path: Path, plan: StudyPlan, damage: bytes | None) -> None:
+    held = Sum(tmp_path, plan)
+    payloads = held.until(Stage.SHARES)
+    (path,) = held.homes["partner-1"].sessions_dir.glob("*.session")
+    path.write_bytes(path.read_bytes().replace(b"A", b"B") if damage is None else damage)
+    assert held.ask("partner-1", Stage.SHARES, payloads["partner-1"]).code == RefusalCode.SESSION_REFUSED
+
+
+def test_a_crash_after_the_vector_was_masked_gives_no_second_one(tmp_path: Path, plan: StudyPlan,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Sum(tmp_path, plan)
+    payloads = held.until(Stage.MASKED)
+    with monkeypatch.context() as patch:
+        # The session's file is in place and the account's commit is not.
+        patch.setattr("clients.secure.Reply", lambda **_: (_ for _ in ()).throw(OSError("crash")))
+        assert held.ask("partner-1", Stage.MASKED, payloads["partner-1"]).code == RefusalCode.FAILED
+    assert held.ask("partner-1", Stage.MASKED, payloads["partner-1"]).code == RefusalCode.SESSION_REFUSED
+
+
+def test_a_vector_beyond_the_bound_ends_the_session_without_a_word_about_it(
+    tmp_path: Path, plan: StudyPlan, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:
+    held = Sum(tmp_path, plan)
+    payloads = held.until(Stage.MASKED)
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "table", lambda *_: np.full((3, 2, 3), 2**40))
+        assert held.ask("partner-1", Stage.MASKED, payloads["partner-1"]).code == RefusalCode.FAILED
+    assert str(2**40) not in caplog.text
+    assert held.ask("partner-1", Stage.MASKED, payloads["partner-1"]).code == RefusalCode.SESSION_REFUSED
+
+
+def test_a_node_without_records_does_not_enter(tmp_path: Path, plan: StudyPlan) -> None:
+    home = make_home(tmp_path / "empty", 0)
+    approve(home, plan)
+    held = Sum(tmp_path, plan, homes={"partner-0": home})
+    assert held.ask("partner-0", Stage.KEYS).code == RefusalCode.NOT_READY
+
+
+def test_exchanges_but_the_third_need_no_torch(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    held.until(Stage.KEYS)
+    script = (
+        "import sys\n"
+        "from flwr.supercore.task_identity import TaskIdentity\n"
+        "TaskIdentity.task_id = TaskIdentity.run_id = TaskIdentity.node_id = 1\n"
+        "from flwr.app import Context, Message, RecordDict\n"
+        "from clients.app import app\n"
+        "from federation.messages import Request, SumRequest, request_content, read_reply\n"
+        "home, plan, sha = sys.argv[1:]\n"
+        "for stage in ('keys', 'shares', 'survivors', 'unmask'):\n"
+        "    request = Request(plan_sha256=sha, round_number=1, sum=SumRequest(purpose='table', attempt=77))\n"
+        "    context = Context(run_id=1, node_id=1, node_config={'node-home': home}, state=RecordDict(),\n"
+        "                      run_config={'plan': open(plan).read()})\n"
+        "    print(read_reply(app(Message(request_content(request), 1, 'query.' + stage), context)).code)\n"
+        "assert 'torch' not in sys.modules and 'opacus' not in sys.modules\n")
+    (tmp_path / "plan.json").write_text(sign(plan).to_json())
+    done = subprocess.run([sys.executable, "-c", script, str(held.homes["partner-1"].path), str(tmp_path / "plan.json"),
+                           plan.sha256], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["ok"] + ["session_refused"] * 3
+
+
+# --- whose keys are in the roster
+
+
+def test_a_roster_with_a_key_that_was_not_confirmed_is_refused(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    home = held.homes["partner-0"]
+    impostor = plan.roster[2].model_copy(update={"public_key": partner_key(40).public})
+    forged = plan.model_copy(update={"roster": (*plan.roster[:2], impostor, plan.roster[3])})
+    approve(home, forged)
+    request = Request(plan_sha256=forged.sha256, round_number=1, sum=SumRequest(purpose="table", attempt=5))
+    assert answer(home, forged, "query.keys", request).code == RefusalCode.NOT_ALLOWED
+    assert [entry.name for entry in unknown_partners(home.path, "partner-0", forged)] == ["partner-2"]
+    # Where no sum hides anything, other partners' keys do not matter.
+    assert unknown_partners(home.path, "partner-0", make_plan(4)) == ()
+
+
+def test_without_a_list_nobody_is_known(tmp_path: Path, plan: StudyPlan) -> None:
+    home = Sum(tmp_path, plan).homes["partner-0"]
+    (home.path / KNOWN_FILE).unlink()
+    assert known_partners(home.path) == {}
+    assert [entry.name for entry in unknown_partners(home.path, "partner-0", plan)] == [
+        "partner-1", "partner-2", "partner-3"]
+
+
+@pytest.mark.parametrize("text", ["- a\n", "ngo: 12\n", "ngo: zz\n", "NGO x: " + "a" * 64 + "\n", "{", "\x00"])
+def test_a_list_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / KNOWN_FILE).write_text(text)
+    (tmp_path / KNOWN_FILE).chmod(0o600)
+    with pytest.raises(InputError, match="list of partners"):
+        known_partners(tmp_path)
+
+
+def test_a_list_that_others_can_change_is_refused(tmp_path: Path) -> None:
+    know(tmp_path, {"ngo": "a" * 64})
+    (tmp_path / KNOWN_FILE).chmod(0o620)
+    with pytest.raises(InputError, match="others on this machine"):
+        known_partners(tmp_path)
+
+
+def test_keys_are_added_and_never_replaced(tmp_path: Path) -> None:
+    know(tmp_path, {"ngo": "a" * 64})
+    know(tmp_path, {"agency": "b" * 64, "ngo": "a" * 64})
+    assert known_partners(tmp_path) == {"agency": "b" * 64, "ngo": "a" * 64}
+    assert (tmp_path / KNOWN_FILE).stat().st_mode & 0o777 == 0o600
+    for keys in ({"ngo": "c" * 64}, {"N G O": "a" * 64}, {"other": "a" * 63}, {"other": "A" * 64}):
+        with pytest.raises(InputError):
+            know(tmp_path, keys)
+    assert known_partners(tmp_path) == {"agency": "b" * 64, "ngo": "a" * 64}
+
+
+def test_sessions_belong_to_one_partner(tmp_path: Path, plan: StudyPlan) -> None:
+    spec = session_of(plan, Purpose.TABLE, 1, 3)
+    mine = SessionFiles(tmp_path / "sessions", name="partner-0", key=partner_key(0))
+    mine.begin(spec)
+    theirs = SessionFiles(tmp_path / "sessions", name="partner-1", key=partner_key(1))
+    with pytest.raises(Refusal) as refused:
+        theirs.advance(spec, b"x", lambda participant: participant.shares(b""))
+    assert refused.value.code == RefusalCode.SESSION_REFUSED
