@@ -30,6 +30,11 @@ from federation.plan import Hex32, OpenShare, RosterEntry, Slug
 from federation.randomness import RandomStream
 from federation.taxonomy import PartnerKind, Task
 
+_LOST_IDENTITY = ("bring it back from a backup. Without one this home's account and approvals cannot be continued: "
+                  "make a new home with `leelight partner init`, and have the coordinator enrol it as a new partner")
+_LOST_PERSONS = ("bring it back from a backup. Without one nobody's next records can be joined to those that are here: "
+                "make a new home with `leelight partner init` and take all records in again there")
+
 
 class NodeSettings(BaseModel):
     """Contents of `node.yaml`.
@@ -137,12 +142,20 @@ class NodeHome:
         return Policy.load(self.path)
 
     def person_secret(self) -> bytes:
-        """The key of the pseudonyms."""
-        return read_secret(self.path / "person.secret")
+        """The key of the pseudonyms.
+
+        Raises:
+            InputError: if it is missing or others can read it.
+        """
+        return read_secret(self.path / "person.secret", lost=_LOST_PERSONS)
 
     def signing_key(self) -> SigningKey:
-        """The partner's identity."""
-        return SigningKey.load(self.path / "identity.key")
+        """The partner's identity.
+
+        Raises:
+            InputError: if it is missing, others can read it, or it is no key.
+        """
+        return SigningKey.load(self.path / "identity.key", lost=_LOST_IDENTITY)
 
     def keyed(self, purpose: str) -> KeyedOrder:
         """Choices among this partner's people that come out the same each time and that nobody else can foresee."""

@@ -15,7 +15,7 @@ from typing import Self
 from clients.ledger.account import RequestState
 from clients.ledger.audit import Audit, audit, export_lines
 from clients.ledger.balance import Balance, Outlook, balance_of
-from clients.ledger.book import Book
+from clients.ledger.book import Book, no_head
 from clients.ledger.ceilings import Ask, check, spent
 from clients.ledger.chain import BEGINNING, Head
 from clients.ledger.entries import Committed
@@ -201,13 +201,17 @@ def restore_head(home: Path, *, key: SigningKey, head_path: Path | None = None) 
     Whoever calls this vouches that the ledger in `home` is the newest: without a head, nothing else can tell.
 
     Raises:
-        Refusal: `ledger_unusable`, if the ledger is not sound or has a head; `busy`.
+        Refusal: `ledger_unusable`, if the ledger is not sound, has a head, or has one that only lies elsewhere than
+            `head_path`; `busy`.
     """
     files = LedgerFiles(home, head_path)
     try:
         with files.locked(0.0):
             if files.read_head() is not None:
                 raise unusable(str(files.head), "is there", "nothing is to be restored")
+            if files.head_left_behind() is not None:
+                # It still tells whether the ledger is the newest, and a new one would not.
+                raise no_head(files)
             links = list(files.links()) if files.has_entries() else []
             head = Head.of(links[-1] if links else BEGINNING, key)
             found = audit(links, head, key.public, replies=files.replies())

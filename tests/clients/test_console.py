@@ -12,6 +12,7 @@ from clients.console import app
 from clients.node import NodeHome, NodeSettings
 from clients.store import RecordStore
 from tests.clients.ingest.helpers import rows, write_csv
+from tests.worlds import make_home, make_plan, sign
 
 NODE = {"name": "shelter", "kind": "ngo", "slots": 512, "regions": ["RO-IS"], "declared_prevalence": {"distress": 0.5},
         "coordinator_key": "ab" * 32}
@@ -114,3 +115,19 @@ def test_a_crash_prints_no_text(home: Path, tmp_path: Path) -> None:
                            "--home", str(home)], capture_output=True, text=True, cwd=ROOT)
     assert "RuntimeError: broken" in done.stderr
     assert "xyzzyneedle" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(("lost", "command", "left"), [
+    ("person.secret", ["ingest", "a.csv", "--mapping", "leelight"], "take all records in again"),
+    ("identity.key", ["approve", "plan.json", "--yes"], "enrol it as a new partner")])
+def test_a_lost_secret_is_told_with_what_is_left_to_do(tmp_path: Path, lost: str, command: list[str],
+                                                       left: str) -> None:
+    home = make_home(tmp_path, 0, synthetic=False, noise_seed=None).path
+    write_csv(tmp_path / "a.csv", rows(3, retention_until=LATER))
+    (tmp_path / "plan.json").write_text(sign(make_plan()).to_json())
+    (home / lost).unlink()
+    command[1] = str(tmp_path / command[1])
+    result = CliRunner().invoke(app, [*command, "--home", str(home)])
+    assert result.exit_code == 2
+    for said in (str(home / lost), "backup", "leelight partner init", left):
+        assert said in result.stderr
