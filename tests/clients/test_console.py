@@ -86,6 +86,30 @@ def test_language_default(home: Path, tmp_path: Path) -> None:
     assert report["languages"] == {"ro": 1}
 
 
+@pytest.mark.parametrize(("given", "remedy"), [
+    ("romanian", "write ro."), ("Romanian", "write ro."), ("xx", "ISO 639-1"), ("", "ISO 639-1"), ("ro RO", "ISO 639-1")])
+def test_a_language_default_that_is_none_is_refused_at_once(home: Path, tmp_path: Path, given: str,
+                                                            remedy: str) -> None:
+    file = write_csv(tmp_path / "a.csv", rows(1, retention_until=LATER))
+    result = run(home, file, "--language-default", given)
+    assert result.exit_code == 2
+    assert f"--language-default: {given!r} is not a language tag" in result.stderr
+    assert remedy in result.stderr
+    assert not (home / "records.sqlite").exists()
+    for tag in ("und", "pt-BR", "ron"):
+        assert run(home, file, "--language-default", tag).exit_code == 0
+
+
+def test_a_home_for_real_records_takes_no_invented_ones(home: Path, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", rows(3, retention_until=LATER))
+    result = run(home, file, "--synthetic")
+    assert result.exit_code == 2
+    for said in ("node.yaml", "synthetic: false", "without --synthetic", "leelight partner init --synthetic"):
+        assert said in result.stderr
+    assert not (home / "records.sqlite").exists()
+    assert run(home, file).exit_code == 0
+
+
 def test_as_a_real_command(home: Path, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "a.csv", rows(2, retention_until=LATER))
     done = subprocess.run([sys.executable, "-c", "from clients.console import app; app()", "ingest", str(file),
