@@ -87,7 +87,8 @@ def test_language_default(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("given", "remedy"), [
-    ("romanian", "write ro."), ("Romanian", "write ro."), ("xx", "ISO 639-1"), ("", "ISO 639-1"), ("ro RO", "ISO 639-1")])
+    ("romanian", "write ro."), ("Romanian", "write ro."), ("xx", "ISO 639-1"), ("", "ISO 639-1"),
+    ("ro RO", "ISO 639-1")])
 def test_a_language_default_that_is_none_is_refused_at_once(home: Path, tmp_path: Path, given: str,
                                                             remedy: str) -> None:
     file = write_csv(tmp_path / "a.csv", rows(1, retention_until=LATER))
