@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import typer
+
+from federation.errors import InputError
 
 
 def somebody_there() -> bool:
     """Whether a person can be asked."""
     return sys.stdin.isatty()
+
+
+def ask_until(question: str, check: Callable[[str], Any]) -> Any:
+    """The first answer that `check` accepts, as `check` gives it back; what is wrong with the others is said.
+
+    Raises:
+        typer.Abort: if the question is broken off.
+    """
+    while True:
+        try:
+            return check(_prompt(question))
+        except InputError as error:
+            print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in an answer as markup
 
 
 def answer(question: str) -> str | None:
@@ -18,7 +35,7 @@ def answer(question: str) -> str | None:
     An answer that is piped in counts: whoever pipes it has decided.
     """
     try:
-        return str(typer.prompt(question, err=True, default="", show_default=False)).strip()
+        return _prompt(question)
     except typer.Abort:
         typer.echo("\nNobody answered, so nothing was written. Where there is no terminal, decide beforehand and add "
                    "--yes.", err=True)
@@ -31,3 +48,7 @@ def confirmed(question: str) -> bool:
     if found is not None and found.lower() != "yes":
         typer.echo("That is not yes. Nothing was written.", err=True)
     return found is not None and found.lower() == "yes"
+
+
+def _prompt(question: str) -> str:
+    return str(typer.prompt(question, err=True, default="", show_default=False)).strip()

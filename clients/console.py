@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from clients.ingest.report import IngestReport
     from clients.node import NodeHome
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+# Click suggests the command that may be meant; Typer would do so a second time.
+app = typer.Typer(no_args_is_help=True, add_completion=False, suggest_commands=False,
+                  pretty_exceptions_enable=False)
 
 
 @app.callback()

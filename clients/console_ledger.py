@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from clients.ledger import Audit, Balance, Ledger
     from clients.node import NodeHome
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, suggest_commands=False,
+                  pretty_exceptions_enable=False)
 
 Home = Annotated[Path, typer.Option(help="The node's home folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

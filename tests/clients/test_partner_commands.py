@@ -55,6 +55,10 @@ def home(tmp_path: Path) -> NodeHome:
     return make_home(tmp_path, 0, records=make_records(40, people=25, seed=3))
 
 
+def test_a_mistyped_command_is_guessed_once() -> None:
+    assert run("igest").output.count("Did you mean") == 1
+
+
 # init
 
 
@@ -110,25 +114,63 @@ def test_init_names_what_is_missing_when_nobody_can_be_asked(tmp_path: Path, opt
     given = [(INIT[i], INIT[i + 1]) for i in range(0, len(INIT), 2) if INIT[i] != option]
     result = run("init", tmp_path / "one", *(word for pair in given for word in pair))
     assert result.exit_code == 2
-    assert f"{option}: is missing" in result.stderr
+    assert f"{option}: missing" in result.stderr
     assert not (tmp_path / "one").exists()
 
 
 def test_init_asks_when_somebody_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console_home, "_interactive", lambda: True)
-    answers = f"RO-IS RO-VS\nshelter-north\nngo\n512\n{COORDINATOR.public}\n"
+    monkeypatch.setattr(console_home, "somebody_there", lambda: True)
+    answers = f"Shelter-North\nNGO\n4,096\nro-is, RO-VS\n{COORDINATOR.public.upper()}\nDistress = 0.3\n"
     result = run("init", tmp_path / "one", typed=answers)
     assert result.exit_code == 0, result.output
     settings = NodeHome.load(tmp_path / "one").settings
     assert (settings.name, settings.kind, settings.slots, settings.regions, settings.coordinator_key) == (
-        "shelter-north", PartnerKind.NGO, 512, ("RO-IS", "RO-VS"), COORDINATOR.public)
+        "shelter-north", PartnerKind.NGO, 4096, ("RO-IS", "RO-VS"), COORDINATOR.public)
+    assert settings.declared_prevalence == {Task.DISTRESS: 0.3}
+    # What the review later holds a plan against is what the coordinator is to be told.
+    told = " ".join(result.stdout.split("Send the coordinator")[1].split("2. Look")[0].split())
+    for part in ("name shelter-north", "kind ngo", "slots 4096", "RO-IS, RO-VS", "prevalence distress 0.3",
+                 NodeHome.load(tmp_path / "one").signing_key().public):
+        assert part in told
+
+
+def test_init_asks_again_for_an_answer_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_home, "somebody_there", lambda: True)
+    answers = ["Shelter North", "", "shelter-north", "charity", "ngo", "many", "1", "512", "", "Iasi", "XA-01", "RO-IS",
+               "abc", COORDINATOR.public, "distress", "distress=2", "distress=0.1 distress=0.2", ""]
+    result = run("init", tmp_path / "one", typed="\n".join(answers) + "\n")
+    assert result.exit_code == 0, result.output
+    told = [line for line in result.stderr.splitlines() if "What to do" in line]
+    assert [line.split("What to do")[0].count("Allowed:") for line in told] == [1] * 12
+    assert "--slots: 'many' cannot be used. Allowed: a whole number from 2" in result.stderr
+    settings = NodeHome.load(tmp_path / "one").settings
+    assert (settings.name, settings.regions, settings.declared_prevalence) == ("shelter-north", ("RO-IS",), {})
+    assert "none declared" in result.stdout
+
+
+def test_init_asks_nothing_for_a_place_that_is_taken_or_an_option_that_is_wrong(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_home, "somebody_there", lambda: True)
+    (tmp_path / "file").write_text("mine")
+    for result in (run("init", tmp_path / "file", typed=""), run("init", tmp_path / "one", "--kind", "x", typed="")):
+        assert result.exit_code == 2
+        assert "Your name" not in result.stderr
+    assert run("init", tmp_path / "one", typed="shelter-north\n").exit_code == 1
+    assert not (tmp_path / "one").exists()
+
+
+def test_init_names_everything_that_is_missing_at_once(tmp_path: Path) -> None:
+    result = run("init", tmp_path / "one")
+    assert result.exit_code == 2
+    assert "--name, --kind, --slots, --region, --coordinator-key: missing" in result.stderr
+    assert "--prevalence" not in result.stderr
 
 
 @pytest.mark.parametrize(("change", "word"), [
     (["--name", "Shelter North"], "--name"), (["--kind", "charity"], "--kind"), (["--slots", "1"], "--slots"),
     (["--region", "ZZ-99"], "region"), (["--region", "XA-01"], "synthetic"), (["--coordinator-key", "ab"], "--coord"),
-    (["--prevalence", "distress"], "--prevalence"), (["--prevalence", "distress=nan"], "--declared-prevalence"),
-    (["--prevalence", "other=0.2"], "--declared-prevalence"),
+    (["--prevalence", "distress"], "--prevalence"), (["--prevalence", "distress=nan"], "--prevalence"),
+    (["--prevalence", "other=0.2"], "--prevalence"),
 ])
 def test_init_refuses_what_cannot_be_used_and_leaves_nothing(tmp_path: Path, change: list[str], word: str) -> None:
     result = run("init", tmp_path / "one", *INIT, *change)
