@@ -60,8 +60,9 @@ class Setting:
 
 @cache
 def _adapter(field: str) -> TypeAdapter[Any]:
-    known: Any = NodeSettings.model_fields[field]
-    return TypeAdapter(Annotated[known.annotation, *known.metadata] if known.metadata else known.annotation)
+    known = NodeSettings.model_fields[field]
+    kind: Any = Annotated[known.annotation, *known.metadata] if known.metadata else known.annotation
+    return TypeAdapter(kind)
 
 
 def _plain(text: str) -> str:

@@ -113,9 +113,7 @@ class NodeHome:
         except yaml.YAMLError:
             raise InputError(str(file), "is not valid YAML", remedy="restore it from a backup or correct it") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(str(file), f"setting {'.'.join(map(str, first['loc'])) or '(all)'}: {first['msg']}",
-                             remedy="correct the setting") from None
+            raise InputError(str(file), _in_words(error), remedy="correct it, or bring it back from a backup") from None
 
     @property
     def store_path(self) -> Path:
@@ -173,6 +171,27 @@ class NodeHome:
         return (entry.name, entry.kind, entry.slots, entry.declared_prevalence, set(entry.regions)) == (
             mine.name, mine.kind, mine.slots, mine.declared_prevalence, set(mine.regions)
         ) and entry.public_key == self.signing_key().public
+
+
+_EXPECTED = {
+    "int_type": "a whole number", "int_parsing": "a whole number", "int_from_float": "a whole number",
+    "float_type": "a number", "float_parsing": "a number", "string_type": "a word", "bool_parsing": "true or false",
+    "bool_type": "true or false", "tuple_type": "a list", "dict_type": "names with a value each",
+    "path_type": "the path of a file or folder"}
+
+
+def _in_words(error: ValidationError) -> str:
+    """What the first wrong setting is and should be."""
+    first = error.errors(include_url=False)[0]
+    name, kind = ".".join(str(part) for part in first["loc"] if part != "[key]"), first["type"]
+    if not name:
+        return "holds no settings: the file is empty, or not a list of names with a value each"
+    if kind == "missing":
+        return f"setting {name} is missing"
+    if kind == "extra_forbidden":
+        return f"setting {name} is unknown"
+    expected = _EXPECTED.get(kind)
+    return f"setting {name} is {first['input']!r}" + (f", expected {expected}" if expected else f": {first['msg']}")
 
 
 @lru_cache(maxsize=64)

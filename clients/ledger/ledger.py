@@ -135,8 +135,13 @@ class Ledger:
         except Refusal as found:
             problem = found.detail
         year, total, delta = account.spent(year=at.year), account.spent(), account.terms.delta
+        held = account.studies.get(request.plan_sha256)
+        requests = [] if held is None else list(held.requests.values())
+        answered = sum(state.committed is not None for state in requests)
         return Outlook(year_before=spent(year, delta), year_after=spent((*year, *charged), delta),
-                       total_before=spent(total, delta), total_after=spent((*total, *charged), delta), problem=problem)
+                       total_before=spent(total, delta), total_after=spent((*total, *charged), delta), problem=problem,
+                       study_spent=spent(account.spent(plan=request.plan_sha256), delta) if held else 0.0,
+                       answered=answered, unanswered=len(requests) - answered)
 
     def verify_full(self) -> Audit:
         """Check everything there is, from the files alone, and compute every figure again.

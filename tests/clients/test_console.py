@@ -142,6 +142,24 @@ def test_a_crash_prints_no_text(home: Path, tmp_path: Path) -> None:
     assert "xyzzyneedle" not in done.stderr + done.stdout
 
 
+@pytest.mark.parametrize(("change", "told"), [
+    ("", "holds no settings: the file is empty"), ("just words", "holds no settings"),
+    ("slots: many", "setting slots is 'many', expected a whole number"),
+    ("slots: 1.5", "setting slots is 1.5, expected a whole number"), ("speed: 3", "setting speed is unknown"),
+    ("regions: RO-IS", "setting regions is 'RO-IS', expected a list"),
+    ("synthetic: maybe", "setting synthetic is 'maybe', expected true or false")])
+def test_settings_that_cannot_be_used_are_told_in_plain_words(home: Path, tmp_path: Path, change: str,
+                                                              told: str) -> None:
+    path = home / "node.yaml"
+    kept = [line for line in path.read_text().splitlines() if not line.startswith(change.split(":")[0] + ":")]
+    kept = [line for line in kept if not change.startswith("regions") or not line.startswith("- ")]
+    path.write_text("\n".join([*kept, change]) if ":" in change else change)
+    result = run(home, write_csv(tmp_path / "a.csv", rows(1, retention_until=LATER)))
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert "Input should" not in result.stderr
+
+
 @pytest.mark.parametrize(("lost", "command", "left"), [
     ("person.secret", ["ingest", "a.csv", "--mapping", "leelight"], "take all records in again"),
     ("identity.key", ["approve", "plan.json", "--yes"], "enrol it as a new partner")])
