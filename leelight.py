@@ -34,7 +34,7 @@ def main() -> None:
         run()
         return
     # A crash must not print local variables: they may hold the text of a record.
-    app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich",
+    app = typer.Typer(no_args_is_help=True, add_completion=False, suggest_commands=False, rich_markup_mode="rich",
                       pretty_exceptions_enable=False)
     from clients.console import app as partner
     from clients.console_ledger import app as ledger

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from clients.ledger import Ledger, LedgerRequest, Outlook, Stage
+from clients.ledger import Audit, Ledger, LedgerRequest, Outlook, Stage, restore_head
 from clients.node import NodeHome
 from clients.policy import Ceilings
 from federation.errors import InputError
@@ -35,9 +35,24 @@ def existing_account(home: NodeHome) -> Ledger:
         InputError: if there is none.
         Refusal: as `Ledger.open`.
     """
+    _require_account(home)
+    return open_account(home, home.policy().ceilings)
+
+
+def restore_account_head(home: NodeHome) -> Audit:
+    """Write the lost head of a home's account anew; whoever calls this vouches that the ledger there is the newest.
+
+    Raises:
+        InputError: if there is no account.
+        Refusal: as `clients.ledger.restore_head`.
+    """
+    _require_account(home)
+    return restore_head(home.path, key=home.signing_key(), head_path=home.settings.ledger_head)
+
+
+def _require_account(home: NodeHome) -> None:
     if not has_account(home):
         raise InputError(str(home.path), "has no account yet", remedy="it opens when the first approved study begins")
-    return open_account(home, home.policy().ceilings)
 
 
 def outlook(home: NodeHome, ceilings: Ceilings, plan: StudyPlan) -> Outlook | None:

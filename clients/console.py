@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from clients.ingest.report import IngestReport
     from clients.node import NodeHome
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+# Click suggests the command that may be meant; Typer would do so a second time.
+app = typer.Typer(no_args_is_help=True, add_completion=False, suggest_commands=False,
+                  pretty_exceptions_enable=False)
 
 
 @app.callback()
@@ -71,16 +73,17 @@ def ingest(
 def _ingest(file: Path, mapping_name: str, home: Path, until: date | None, exclude: frozenset[str],
             language: str | None, *, synthetic: bool) -> IngestReport:
     # Imported here so that `--help` does not wait for pandas and SQLAlchemy.
+    from clients.ingest.languages import check_language
     from clients.ingest.mapping import load_mapping
     from clients.ingest.pipeline import ingest_file
     from clients.node import NodeHome
     from clients.store import RecordStore
 
     node = NodeHome.load(home)
-    if not synthetic:
-        _check_real(node)
+    _check_world(node, synthetic=synthetic)
     mapping = load_mapping(mapping_name)
     if language is not None:
+        check_language(language, "--language-default")
         mapping = mapping.model_copy(update={"language": mapping.language.model_copy(update={"default": language})})
     with RecordStore(node.store_path) as store, Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} rows"),
@@ -93,10 +96,17 @@ def _ingest(file: Path, mapping_name: str, home: Path, until: date | None, exclu
             synthetic=node.settings.synthetic, progress=lambda rows: bar.update(task, completed=rows))
 
 
-def _check_real(node: NodeHome) -> None:
-    """Refuse a home that cannot protect real people: its secrets may follow from a public seed."""
+def _check_world(node: NodeHome, *, synthetic: bool) -> None:
+    """Refuse real records where real people cannot be protected, and invented ones among real ones."""
     settings = node.settings
-    if settings.synthetic or settings.reproducible_noise is not None:
+    unprotected = settings.synthetic or settings.reproducible_noise is not None
+    if synthetic and not unprotected:
+        raise InputError(
+            str(node.path / "node.yaml"), "has synthetic: false, so this home is for real records: invented ones would "
+            "train and count as people beside the real ones, and nobody could tell them apart again",
+            bound="real records, without --synthetic",
+            remedy="make a home for invented records with `leelight partner init --synthetic` and take them in there")
+    if unprotected and not synthetic:
         which = "synthetic: true" if settings.synthetic else "reproducible_noise"
         raise InputError(
             str(node.path / "node.yaml"), f"has {which}, so this home is for invented or public records: anybody may "

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clients.asking import ask_until, somebody_there
 from federation.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,8 +26,9 @@ def init(
     home: Annotated[Path, typer.Argument(help="The folder to make. It must be empty or not there yet.")],
     name: Annotated[str | None, typer.Option(help="Your name in studies, such as shelter-north.")] = None,
     kind: Annotated[str | None, typer.Option(help="platform, ngo or agency.")] = None,
-    slots: Annotated[int | None, typer.Option(
-        help="A public round number that your people fit into, such as 512 or 65536.")] = None,
+    slots: Annotated[str | None, typer.Option(
+        help="A public round number that your people fit into, such as 512 or 65536. It is told instead of how many "
+             "they are.")] = None,
     region: Annotated[list[str] | None, typer.Option(
         help="A region you work in, ISO 3166-2, such as RO-IS. Repeat for several.")] = None,
     coordinator_key: Annotated[str | None, typer.Option(help=_KEY_HELP)] = None,
@@ -36,63 +39,53 @@ def init(
 ) -> None:
     """Make the home of a node: settings, fresh secrets, and rules to look through.
 
-    Asks for what is missing, if somebody is there to answer. Exit code 0: made. 2: refused, nothing is overwritten.
+    Asks for what is missing, if somebody is there to answer. Exit code 0: made. 1: broken off, nothing is written. 2:
+    refused, nothing is overwritten.
     """
+    given = {"name": name, "kind": kind, "slots": slots, "regions": _joined(region),
+             "coordinator_key": coordinator_key, "declared_prevalence": _joined(prevalence)}
     try:
-        regions = region or _given("--region", None, "Regions you work in (ISO 3166-2, with spaces)").split()
-        node = _make(home, {
-            "name": _given("--name", name, "Your name in studies (small letters, digits, -)"),
-            "kind": _given("--kind", kind, "What you are: platform, ngo or agency"),
-            "slots": _given("--slots", slots, "A public round number that your people fit into (512, 4096, 65536)"),
-            "regions": tuple(regions),
-            "coordinator_key": _given("--coordinator-key", coordinator_key, "The coordinator's public key"),
-            "declared_prevalence": dict(_share(text) for text in prevalence or ()), "synthetic": synthetic})
+        _check_place(home)
+        node = _make(home, {**_settings(given, synthetic=synthetic), "synthetic": synthetic})
     except InputError as error:
         print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
         raise typer.Exit(2) from None
     typer.echo(json.dumps(_public(node), indent=2) if as_json else _next_steps(node))
 
 
-def _interactive() -> bool:
-    return sys.stdin.isatty()
+def _joined(several: list[str] | None) -> str | None:
+    return " ".join(several) if several else None
 
 
-def _given(option: str, value: Any, question: str) -> Any:
-    if value is not None:
-        return value
-    if not _interactive():
-        raise InputError(option, "is missing", remedy=f"add {option}: {question[0].lower()}{question[1:]}")
-    return typer.prompt(question, err=True)
+def _settings(given: dict[str, str | None], *, synthetic: bool) -> dict[str, Any]:
+    """Every setting, from the options or by asking; what was given is checked before anything is asked."""
+    from clients.enrolment import SETTINGS
+
+    found = {one.field: one.check(text, synthetic=synthetic)
+             for one in SETTINGS if (text := given[one.field]) is not None}
+    open_ones = [one for one in SETTINGS if one.field not in found]
+    if not somebody_there():
+        missing = [one for one in open_ones if not one.optional]
+        if missing:
+            raise InputError(", ".join(one.option for one in missing), "missing, and nobody is there to be asked",
+                             remedy="add " + "; ".join(f"{one.option} ({one.bound})" for one in missing))
+        return {**{one.field: one.check("", synthetic=synthetic) for one in open_ones}, **found}
+    for one in open_ones:
+        found[one.field] = ask_until(one.question, partial(one.check, synthetic=synthetic))
+    return found
 
 
-def _share(text: str) -> tuple[str, float]:
-    task, _, share = text.partition("=")
-    try:
-        return task, float(share)
-    except ValueError:
-        raise InputError("--prevalence", f"{text!r} is not a task and a share", bound="such as distress=0.3",
-                         remedy="write it as TASK=SHARE") from None
-
-
-def _make(path: Path, given: dict[str, Any]) -> NodeHome:
-    from pydantic import ValidationError
-
-    from clients.node import NodeHome, NodeSettings
-    from federation.regions import check_region
-
-    try:
-        settings = NodeSettings.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InputError(f"--{str(first['loc'][0]).replace('_', '-')}", first["msg"],
-                         remedy="give another value; `leelight partner init --help` explains each") from None
-    for code in settings.regions:
-        check_region(code, synthetic=settings.synthetic)
+def _check_place(path: Path) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         raise InputError(str(path), "something is there already", bound="a new or empty folder",
                          remedy="name another folder; a home is never overwritten, as its secrets cannot be made again")
+
+
+def _make(path: Path, settings: dict[str, Any]) -> NodeHome:
+    from clients.node import NodeHome, NodeSettings
+
     try:
-        return NodeHome.create(path, settings)
+        return NodeHome.create(path, NodeSettings.model_validate(settings))
     except OSError as error:
         raise InputError(str(path), f"cannot be made ({error.strerror})", remedy="name another folder") from None
 
@@ -103,16 +96,23 @@ def _public(node: NodeHome) -> dict[str, Any]:
     return {**node.settings.model_dump(mode="json", include=public), "public_key": node.signing_key().public}
 
 
+def _told(node: NodeHome) -> str:
+    settings = node.settings
+    shares = ", ".join(f"{task} {share:g}" for task, share in settings.declared_prevalence.items())
+    return "\n".join(f"       {name:<12}{value}" for name, value in (
+        ("name", settings.name), ("kind", settings.kind), ("slots", settings.slots),
+        ("regions", ", ".join(settings.regions)), ("prevalence", shares or "none declared"),
+        ("public key", node.signing_key().public)))
+
+
 def _next_steps(node: NodeHome) -> str:
     path, settings = node.path, node.settings
     return f"""The home of {settings.name} is in {path}.
 
-Your public key is
-  {node.signing_key().public}
-
 What to do now
-  1. Send the coordinator your name, kind, number of slots, regions and this key, and let them read the key back to you
-     by telephone. All of this is public.
+  1. Send the coordinator this, all of it public, and let them read the key back to you by telephone:
+{_told(node)}
+     A plan that says anything else of you cannot run here.
   2. Look through {path / "policy.yaml"}: it says what a study may ask of you. It starts out careful, and only you can
      change it.
   3. Back up person.secret and identity.key to a place that only you can open. They cannot be made again: without the

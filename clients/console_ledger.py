@@ -13,17 +13,20 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from clients.asking import confirmed
 from federation.errors import InputError, Refusal
 
 if TYPE_CHECKING:
     from clients.ledger import Audit, Balance, Ledger
     from clients.node import NodeHome
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, add_completion=False, suggest_commands=False,
+                  pretty_exceptions_enable=False)
 
 Home = Annotated[Path, typer.Option(help="The node's home folder.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -77,9 +80,13 @@ def verify(
 def export(file: Annotated[Path, typer.Argument(help="The file to write; it must not be there.")], home: Home) -> None:
     """Write the ledger to a file that an auditor can check with your public key alone. It holds no record and no reply.
 
-    Exit code 0: written. 2: the file is there already, or there is no account. 3: the ledger does not check out.
+    Exit code 0: written. 2: the file is there already or its folder is not, or there is no account. 3: the ledger does
+    not check out.
     """
     with _told():
+        if not file.parent.is_dir():
+            raise InputError(str(file), f"the folder {file.parent} is not there",
+                             remedy=f"make it with mkdir -p {quote(str(file.parent))}, or name a file elsewhere")
         node = _node(home)
         try:
             with _account(node) as account:
@@ -88,6 +95,30 @@ def export(file: Annotated[Path, typer.Argument(help="The file to write; it must
             raise InputError(str(file), f"cannot be written ({error.strerror})", remedy="name another file") from None
         typer.echo(f"The ledger is in {file}. To check it:\n  leelight ledger verify --export {file} --public-key "
                    f"{node.signing_key().public}")
+
+
+@app.command("restore-head")
+def restore(
+    home: Home,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask: the ledger in this home is the newest.")] = False,
+) -> None:
+    """Write a lost `ledger.head` anew, after checking the ledger in full.
+
+    Only the head shows that an older ledger was copied back, so with this you vouch that the ledger in this home is the
+    newest there ever was. Exit code 0: written. 1: not confirmed, nothing is written. 2: no account, or no usable home.
+    3: the head is there, or the ledger does not check out.
+    """
+    with _told():
+        from clients.accounts import restore_account_head
+
+        node = _node(home)
+        if not yes and not confirmed(
+                f"Without its head, nothing can tell whether the ledger in {home} is the newest. If an older one was "
+                "copied here, what was spent since would be forgotten and could be spent again.\nIs it the newest?"):
+            raise typer.Exit(1)
+        found = restore_account_head(node)
+        typer.echo(f"The head is written anew, for the {found.entries} entries up to {found.last:%Y-%m-%d %H:%M} UTC.\n"
+                   + audit_text(found))
 
 
 def balance_text(balance: Balance) -> str:
@@ -115,8 +146,7 @@ def audit_text(found: Audit) -> str:
         f"Everything fits: {found.entries} entries of {found.partner}, {found.first:%Y-%m-%d} to "
         f"{found.last:%Y-%m-%d}.",
         f"Signed by {found.public_key}.",
-        f"Spent on one person in all: ε = {up(found.epsilon)} at δ = {found.delta:g} ({up(found.renyi_epsilon)} by the "
-        "adaptive filter's own measure).",
+        f"Spent on one person in all: ε = {up(found.epsilon)} at δ = {found.delta:g}.",
         f"{found.commits} requests were answered; {found.open_reservations} have no reply and count as spent."])
 
 

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from clients.asking import answer
 from federation.errors import InputError, Refusal
 
 if TYPE_CHECKING:
+    from clients.approvals import Approval
     from clients.node import NodeHome
     from clients.review import Review
     from federation.plan import SignedPlan
@@ -42,8 +44,8 @@ def approve(
 ) -> None:
     """Approve a plan after looking at it. From then on this node takes part when the coordinator asks.
 
-    Exit code 0: approved. 1: not confirmed. 3: your rules or the plan's entry for you stand against it. 2: the plan or
-    the home cannot be used.
+    Exit code 0: approved, now or before. 1: not confirmed, or nobody was there to ask. 2: the plan or the home cannot
+    be used. 3: your rules or the plan's entry for you stand against it.
     """
     from clients.approvals import Decision
 
@@ -53,26 +55,40 @@ def approve(
     if not found.can_be_approved:
         _say("not approved: the plan cannot run here. `leelight partner review` says why.")
         raise typer.Exit(3)
+    if found.earlier is not None and found.earlier.decision is Decision.APPROVED and not found.price_changed:
+        _already(node, found.earlier, as_json=as_json)
+        return
     if not yes:
-        typed = typer.prompt(f"\nTo approve, type the study's name ({signed.plan.study})", err=True)
-        if typed.strip() != signed.plan.study:
+        typed = answer(f"\nTo approve, type the study's name ({signed.plan.study})")
+        if typed is None:
+            raise typer.Exit(1)
+        if typed != signed.plan.study:
             _say("not approved: that is not the study's name. Nothing was written.")
             raise typer.Exit(1)
     _decide(node, signed, Decision.APPROVED, as_json=as_json)
 
 
 def decline(plan: PlanFile, home: Home, as_json: AsJson = False) -> None:
-    """Decline a plan. It may be approved later.
+    """Decline a plan. It may be approved later. What it has spent already stays spent.
 
-    Exit code 0: declined. 2: the plan or the home cannot be used.
+    Exit code 0: declined, now or before. 2: the plan or the home cannot be used.
     """
-    from clients.approvals import Decision
+    from clients.approvals import Decision, find_approval
 
     try:
         node, signed = _read(plan, home)
+        earlier = find_approval(node, signed.sha256)
     except InputError as error:
         _refuse(error)
+    except Refusal:
+        # A decision that was tampered with is replaced.
+        earlier = None
+    if earlier is not None and earlier.decision is Decision.DECLINED:
+        _already(node, earlier, as_json=as_json)
+        return
     _decide(node, signed, Decision.DECLINED, as_json=as_json)
+    if not as_json:
+        typer.echo(_what_stays_spent(node, signed))
 
 
 def _read(plan: Path, home: Path) -> tuple[NodeHome, SignedPlan]:
@@ -81,7 +97,13 @@ def _read(plan: Path, home: Path) -> tuple[NodeHome, SignedPlan]:
     from federation.privacy.guarantee import check_claim
 
     node = NodeHome.load(home)
-    signed = SignedPlan.open(read_plan_file(plan), trusted_key=node.settings.coordinator_key)
+    text = read_plan_file(plan)
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError(str(plan), "is not a valid study plan: it ends too soon, or is another kind of file",
+                         remedy="copy the whole file as the coordinator sent it, or ask for it again") from None
+    signed = SignedPlan.open(text, trusted_key=node.settings.coordinator_key)
     check_claim(signed.plan)
     return node, signed
 
@@ -119,6 +141,31 @@ def _decide(node: NodeHome, signed: SignedPlan, decision: str, *, as_json: bool)
     else:
         typer.echo(f"\n{signed.plan.study} is {approval.decision.value}. The decision lies in "
                    f"{approval_path(node, signed.sha256)}, with the plan beside it.")
+
+
+def _already(node: NodeHome, earlier: Approval, *, as_json: bool) -> None:
+    from clients.approvals import approval_path
+
+    if as_json:
+        typer.echo(earlier.model_dump_json(indent=2))
+    else:
+        typer.echo(f"\nThis plan was already {earlier.decision.value} on {earlier.decided_at:%Y-%m-%d %H:%M} UTC. "
+                   f"Nothing was written; the decision lies in {approval_path(node, earlier.plan_sha256)}.")
+
+
+def _what_stays_spent(node: NodeHome, signed: SignedPlan) -> str:
+    """What the account says of a plan that was just declined. Declining must work whatever state the account is in."""
+    from clients.accounts import outlook
+    from federation.privacy.units import up
+
+    try:
+        found = outlook(node, node.policy().ceilings, signed.plan)
+    except (InputError, Refusal):
+        return "What it may have spent before could not be read; `leelight ledger show` says why."
+    if found is None or not found.begun:
+        return "It has asked nothing here, so nothing was spent on it."
+    return (f"{found.answered} of its requests were answered before: ε = {up(found.study_spent)} is spent on each "
+            "person here and stays spent, and what left cannot be called back.")
 
 
 def _say(text: str) -> None:

@@ -86,7 +86,7 @@ def _spending(ceilings: Ceilings, plan: StudyPlan) -> Iterator[Finding]:
     largest = max(cost.round, cost.statistics) if cost else math.inf
     study = cost.total if cost else math.inf
     # What earlier studies spent is the account's to know; here a plan is held against each ceiling by itself.
-    for rule, asked, what in (("round", largest, "its dearest request"), ("study", study, "the study"),
+    for rule, asked, what in (("round", largest, "the request that costs most"), ("study", study, "the study"),
                               ("year", study, "the study alone"), ("total", study, "the study alone")):
         ceiling = getattr(ceilings, rule)
         figure = f"ε = {up(asked)}" if math.isfinite(asked) else "more than any ε"

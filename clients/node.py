@@ -32,6 +32,11 @@ from federation.plan_parts import Hex32, OpenShare, RosterEntry, Slug
 from federation.randomness import RandomStream
 from federation.taxonomy import PartnerKind, Task
 
+_LOST_IDENTITY = ("bring it back from a backup. Without one this home's account and approvals cannot be continued: "
+                  "make a new home with `leelight partner init`, and have the coordinator enrol it as a new partner")
+_LOST_PERSONS = ("bring it back from a backup. Without one nobody's next records can be joined to those that are here: "
+                "make a new home with `leelight partner init` and take all records in again there")
+
 
 class NodeSettings(BaseModel):
     """Contents of `node.yaml`.
@@ -110,9 +115,7 @@ class NodeHome:
         except yaml.YAMLError:
             raise InputError(str(file), "is not valid YAML", remedy="restore it from a backup or correct it") from None
         except ValidationError as error:
-            first = error.errors()[0]
-            raise InputError(str(file), f"setting {'.'.join(map(str, first['loc'])) or '(all)'}: {first['msg']}",
-                             remedy="correct the setting") from None
+            raise InputError(str(file), _in_words(error), remedy="correct it, or bring it back from a backup") from None
 
     @property
     def store_path(self) -> Path:
@@ -143,12 +146,20 @@ class NodeHome:
         return Policy.load(self.path)
 
     def person_secret(self) -> bytes:
-        """The key of the pseudonyms."""
-        return read_secret(self.path / "person.secret")
+        """The key of the pseudonyms.
+
+        Raises:
+            InputError: if it is missing or others can read it.
+        """
+        return read_secret(self.path / "person.secret", lost=_LOST_PERSONS)
 
     def signing_key(self) -> SigningKey:
-        """The partner's identity."""
-        return SigningKey.load(self.path / "identity.key")
+        """The partner's identity.
+
+        Raises:
+            InputError: if it is missing, others can read it, or it is no key.
+        """
+        return SigningKey.load(self.path / "identity.key", lost=_LOST_IDENTITY)
 
     def keyed(self, purpose: str) -> KeyedOrder:
         """Choices among this partner's people that come out the same each time and that nobody else can foresee."""
@@ -166,6 +177,27 @@ class NodeHome:
         return (entry.name, entry.kind, entry.slots, entry.declared_prevalence, set(entry.regions)) == (
             mine.name, mine.kind, mine.slots, mine.declared_prevalence, set(mine.regions)
         ) and entry.public_key == self.signing_key().public
+
+
+_EXPECTED = {
+    "int_type": "a whole number", "int_parsing": "a whole number", "int_from_float": "a whole number",
+    "float_type": "a number", "float_parsing": "a number", "string_type": "a word", "bool_parsing": "true or false",
+    "bool_type": "true or false", "tuple_type": "a list", "dict_type": "names with a value each",
+    "path_type": "the path of a file or folder"}
+
+
+def _in_words(error: ValidationError) -> str:
+    """What the first wrong setting is and should be."""
+    first = error.errors(include_url=False)[0]
+    name, kind = ".".join(str(part) for part in first["loc"] if part != "[key]"), first["type"]
+    if not name:
+        return "holds no settings: the file is empty, or not a list of names with a value each"
+    if kind == "missing":
+        return f"setting {name} is missing"
+    if kind == "extra_forbidden":
+        return f"setting {name} is unknown"
+    expected = _EXPECTED.get(kind)
+    return f"setting {name} is {first['input']!r}" + (f", expected {expected}" if expected else f": {first['msg']}")
 
 
 @lru_cache(maxsize=64)

@@ -119,7 +119,10 @@ class Policy(BaseModel):
         """
         path = home / POLICY_FILE
         if not path.is_file():
-            raise InputError(str(path), "this node has no rules, so it takes part in nothing", remedy=_RESTORE)
+            raise InputError(
+                str(path), "this node has no rules, so it takes part in nothing",
+                remedy="bring it back from a backup; or make a home elsewhere with `leelight partner init` and copy "
+                       f"its {POLICY_FILE} here, which has every rule explained and is careful")
         if path.stat().st_mode & 0o022:
             raise InputError(str(path), "others on this machine can change it", bound="mode 0600",
                              remedy=f"look through it, then chmod 600 {path}")
@@ -184,6 +187,8 @@ def _problems(error: ValidationError) -> Iterator[str]:
                 yield f"rule {rule} is missing"
             case "extra_forbidden" | "unexpected_keyword_argument":
                 yield f"rule {rule} is unknown"
+            case "model_type" | "model_attributes_type":
+                yield "holds no rules"
             case _:
                 yield f"rule {rule or '(all)'}: {item['msg']}"
 

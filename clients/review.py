@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from clients.admission import listed
 from clients.approvals import Approval, ShownPrice, find_approval
 from clients.features import plan_encoder, usable_frame
@@ -19,6 +21,7 @@ from clients.ledger import Outlook
 from clients.node import NodeHome
 from clients.policy import Ceilings
 from clients.selection import table_places, taking_part, target_matrix, training_rows
+from clients.store import RecordStore
 from federation.errors import InputError, Refusal
 from federation.plan import SignedPlan, StudyPlan
 from federation.plan_parts import RosterEntry
@@ -33,20 +36,31 @@ class OwnRecords:
     """Who at this partner would take part.
 
     Attributes:
+        people: people with a record that takes part. Each trains, is held out or is unlabelled, and counts or does not.
         training_people: people who train, after those held out.
         training_records: their records that are read in training.
-        counted_people: people who count in the regional table.
+        held_out_people: people whose labels measure the model at home instead.
+        counted_people: people who count in the regional table; the others have no region in it.
+        withheld: records whose retention has ended or that are marked to be left out.
         unattached: records left out because they have no person id and the rules refuse such.
         own_units: records without a person id that take part as people of their own.
         unreadable: records in languages that the plan's encoder does not read.
     """
 
+    people: int
     training_people: int
     training_records: int
+    held_out_people: int
     counted_people: int
+    withheld: int
     unattached: int
     own_units: int
     unreadable: int
+
+    @property
+    def unlabelled_people(self) -> int:
+        """People with no label that the plan learns from."""
+        return self.people - self.training_people - self.held_out_people
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,13 +139,20 @@ def review(home: NodeHome, signed: SignedPlan, *, outlook_of: OutlookOf) -> Revi
 
 def _own_records(home: NodeHome, plan: StudyPlan) -> tuple[OwnRecords | None, str]:
     try:
-        chosen = taking_part(usable_frame(home, plan), home.policy(), plan_encoder(home, plan.encoder))
+        usable = usable_frame(home, plan)
+        chosen = taking_part(usable, home.policy(), plan_encoder(home, plan.encoder))
     except Refusal as refusal:
         return None, refusal.detail
     except InputError as error:
         return None, str(error)
-    rows = training_rows(home, plan, chosen.frame, target_matrix(chosen.frame, plan))
+    targets = target_matrix(chosen.frame, plan)
+    rows = training_rows(home, plan, chosen.frame, targets)
+    labelled = chosen.frame["unit_key"][~np.isnan(targets).all(axis=1)].nunique()
+    with RecordStore(home.store_path) as store:
+        stored = len(store)
     return OwnRecords(
-        training_people=len(rows), training_records=sum(map(len, rows)),
-        counted_people=len(table_places(home, plan, chosen.frame)), unattached=chosen.unattached,
+        people=int(chosen.frame["unit_key"].nunique()), training_people=len(rows),
+        training_records=sum(map(len, rows)), held_out_people=int(labelled) - len(rows),
+        counted_people=len(table_places(home, plan, chosen.frame)), withheld=max(0, stored - len(usable)),
+        unattached=chosen.unattached,
         own_units=int((~chosen.frame["has_person"].astype(bool)).sum()), unreadable=chosen.unreadable), ""

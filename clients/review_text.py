@@ -22,6 +22,11 @@ _WIDTH = 100
 _KINDS = {PartnerKind.PLATFORM: ("platform", "platforms"), PartnerKind.NGO: ("NGO", "NGOs"),
           PartnerKind.AGENCY: ("agency", "agencies")}
 _WRONGLY = 0.01
+_GLOSSES = {
+    "minimum_partners": "; partners that must answer",
+    "least_noise_multiplier": "; noise of a training step, in clip norms",
+    "least_l2_clip_norm": "; clip norm: the most that one person can move a training step",
+    "least_table_noise_scale": "; noise in each number of the table, in people"}
 
 
 def as_text(review: Review, *, plan_path: str, home_path: str) -> str:
@@ -63,7 +68,8 @@ def _opening(plan: StudyPlan) -> Iterator[str]:
 
 def _who(review: Review) -> Iterator[str]:
     plan, signed = review.plan, review.signed
-    yield f"The coordinator whose key you pinned, {signed.public_key[:16]}…; the signature fits the plan."
+    yield (f"The coordinator whose key you pinned (coordinator_key in node.yaml), {signed.public_key[:16]}…; the "
+           "signature fits the plan.")
     kinds = [entry.kind for entry in plan.roster]
     told = ", ".join(_count(kinds.count(kind), *_KINDS[kind]) for kind in PartnerKind if kind in kinds)
     you = f"you as {review.partner}" if plan.partner(review.partner) else f"and {review.partner} is not one of them"
@@ -88,9 +94,20 @@ def _whom(review: Review) -> Iterator[str]:
     if own is None:
         yield f"Nobody yet: {review.own_problem}"
         return
-    yield (f"{_count(own.training_people, 'person trains', 'people train')} the model, with "
-           f"{_count(own.training_records, 'record', 'records')}.")
+    plan, table = review.plan, review.plan.statistics
+    yield (f"{_count(own.people, 'person', 'people')} here. {_count(own.training_people, 'trains', 'train')} the "
+           f"model, with {_count(own.training_records, 'record', 'records')}.")
+    held = (f"held out to measure the model at home (about {plan.holdout_share:.0%} of people, chosen by lot; they are "
+            "never trained on)")
+    unlabelled = f"none of their records is labelled positive or negative for {_or(plan.tasks)}"
+    yield from _left_out(own.held_out_people, "train", held)
+    yield from _left_out(own.unlabelled_people, "train", unlabelled)
     yield f"{_count(own.counted_people, 'person counts', 'people count')} in the table."
+    yield from _left_out(own.people - own.counted_people, "count",
+                         f"none of their records has a region of the plan as {_or(table.roles)}")
+    if own.withheld:
+        yield (f"{_count(own.withheld, 'record takes', 'records take')} no part: retention has ended by the end of the "
+               "study's period or by today, or the record is marked exclude_training.")
     if own.unattached:
         yield (f"{_count(own.unattached, 'record has', 'records have')} no person id and your rules leave such out "
                "(records_without_person_id: refuse).")
@@ -99,6 +116,11 @@ def _whom(review: Review) -> Iterator[str]:
                "person of its own (records_without_person_id: own_unit): somebody behind several is protected less.")
     if own.unreadable:
         yield f"{_count(own.unreadable, 'record is', 'records are')} in languages that the encoder does not read."
+
+
+def _left_out(people: int, of: str, why: str) -> Iterator[str]:
+    if people:
+        yield f"{_count(people, 'person does', 'people do')} not {of}: {why}."
 
 
 def _cost(review: Review) -> Iterator[str]:
@@ -119,6 +141,10 @@ def _account(review: Review) -> Iterator[str]:
         yield (f"No account is open yet: it opens when the first study begins. Your ceilings: ε = {ceilings.study:g} a "
                f"study, {ceilings.year:g} a year, {ceilings.total:g} ever, at δ = {ceilings.delta:g}.")
         return
+    if outlook.begun:
+        lost = f", {outlook.unanswered:,} without a reply" if outlook.unanswered else ""
+        yield (f"This study has begun: {_count(outlook.answered, 'request was', 'requests were')} answered{lost}. ε = "
+               f"{up(outlook.study_spent)} is spent on it and stays spent, whatever you decide now.")
     for span, before, after, ceiling in (("This year", outlook.year_before, outlook.year_after, ceilings.year),
                                          ("Ever", outlook.total_before, outlook.total_after, ceilings.total)):
         yield (f"{span}: ε = {up(before)} spent so far, {up(after)} with this study, ceiling {ceiling:g} (at δ = "
@@ -156,8 +182,8 @@ def _trust(plan: StudyPlan, secure: SecureAggregationSpec) -> str:
 
 def _stays() -> Iterator[str]:
     yield "Records, texts, person ids and their pseudonyms, labels, and which records or people the model flags."
-    yield ("The exact number of your records or people: learning uses your public number of slots instead, and every "
-           "count in the table carries noise.")
+    yield ("The exact number of your records or people: learning uses your public number of slots instead (the round "
+           "number in node.yaml that your people fit into), and every count in the table carries noise.")
 
 
 def _not_covered(review: Review) -> Iterator[str]:
@@ -177,7 +203,8 @@ def _rules(review: Review) -> Iterator[str]:
     yield from (f"BROKEN  {obstacle}" for obstacle in review.obstacles)
     for finding in sorted(review.findings, key=lambda finding: finding.met):
         if finding.met:
-            yield f"kept    {finding.rule}: {finding.asked} (allowed: {finding.allowed})"
+            gloss = _GLOSSES.get(finding.rule, "")
+            yield f"kept    {finding.rule}: {finding.asked} (allowed: {finding.allowed}){gloss}"
         else:
             yield (f"BROKEN  {finding.rule}: {finding.asked} (allowed: {finding.allowed}). What to do: "
                    f"{finding.remedy}.")
@@ -185,25 +212,35 @@ def _rules(review: Review) -> Iterator[str]:
 
 def _decide(review: Review, plan_path: str, home_path: str) -> Iterator[str]:
     earlier, where = review.earlier, f"{quote(plan_path)} --home {quote(home_path)}"
-    approved = earlier is not None and earlier.decision is Decision.APPROVED and not review.price_changed
+    holds = None if earlier is None or review.price_changed else earlier.decision
+    decline = f"$ leelight partner decline {where}"
     if earlier is not None:
         yield (f"On {earlier.decided_at:%Y-%m-%d} this plan was {earlier.decision.value} here, at ε = "
                f"{up(earlier.price.total)} at δ = {earlier.price.delta:g}.")
         if review.price_changed:
             yield "Its price has changed since, so that decision no longer holds."
     if not review.can_be_approved:
-        yield "This plan cannot run here, because of what is marked BROKEN above. To decline it:"
-    elif approved:
-        yield "This node takes part when the coordinator asks. To withdraw the approval:"
+        yield "This plan cannot run here, because of what is marked BROKEN above."
+        if holds is not Decision.DECLINED:
+            yield "To decline it:"
+            yield decline
+    elif holds is Decision.APPROVED:
+        yield "This node takes part when the coordinator asks. To withdraw the approval (what is spent stays spent):"
+        yield decline
     else:
         yield "Nothing runs here until you approve. To approve:"
         yield f"$ leelight partner approve {where}"
-        yield "To decline, for now or for good:"
-    yield f"$ leelight partner decline {where}"
+        if holds is None:
+            yield "To decline, for now or for good:"
+            yield decline
 
 
 def _count(number: int, one: str, several: str) -> str:
     return f"{number:,} {one if number == 1 else several}"
+
+
+def _or(names: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _and(names: tuple[str, ...]) -> str:

@@ -22,7 +22,8 @@ Compose = Callable[[list[str]], StudyPlan]
 
 def plan_app(compose: Compose) -> typer.Typer:
     """The commands; `compose` comes from whoever may import the launcher."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(no_args_is_help=True, add_completion=False, suggest_commands=False,
+                      pretty_exceptions_enable=False)
 
     @app.callback()
     def plan() -> None:

@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from federation.errors import InputError
 
+_KEY_BYTES = 32  # RFC 8032: an Ed25519 seed
+
 
 def write_secret(path: Path, data: bytes) -> None:
     """Create `path` with mode 0600 and `data`, on disk when this returns. Never overwrites.
@@ -31,14 +33,18 @@ def write_secret(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def read_secret(path: Path) -> bytes:
+def read_secret(path: Path, *, lost: str = "bring it back from a backup") -> bytes:
     """Read a secret file, refusing one that others on the machine can read.
+
+    Args:
+        path: the file.
+        lost: what to do if it is gone. No secret can be made again, so only its owner knows what is left to do.
 
     Raises:
         InputError: if it is missing or its mode gives anything to group or others.
     """
     if not path.is_file():
-        raise InputError(str(path), "secret file is missing", remedy="run the init command of this node again")
+        raise InputError(str(path), "secret file is missing", remedy=lost)
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise InputError(str(path), f"secret file has mode {mode:04o}", bound="0600",
@@ -68,8 +74,16 @@ class SigningKey:
         return cls(Ed25519PrivateKey.from_private_bytes(raw))
 
     @classmethod
-    def load(cls, path: Path) -> SigningKey:
-        return cls.from_bytes(read_secret(path))
+    def load(cls, path: Path, *, lost: str = "bring it back from a backup") -> SigningKey:
+        """Read the key in `path`; `lost` as for `read_secret`.
+
+        Raises:
+            InputError: as `read_secret`, and if the file does not hold 32 bytes.
+        """
+        raw = read_secret(path, lost=lost)
+        if len(raw) != _KEY_BYTES:
+            raise InputError(str(path), f"holds {len(raw)} bytes", bound=f"exactly {_KEY_BYTES}", remedy=lost)
+        return cls.from_bytes(raw)
 
     def save(self, path: Path) -> None:
         write_secret(path, self._key.private_bytes(

@@ -32,7 +32,7 @@ SCHEMA_VERSION = "1.0.0"
 MAX_TEXT_CHARS = 20_000
 """Longest text kept, in characters. Encoders read far less; a longer field is nearly always a broken file."""
 
-_BCP47 = re.compile(r"[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*")
+BCP47 = re.compile(r"[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*")
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 
 
@@ -103,7 +103,7 @@ class Record(_Frozen):
     @field_validator("language")
     @classmethod
     def _language_tag(cls, value: str) -> str:
-        if not _BCP47.fullmatch(value):
+        if not BCP47.fullmatch(value):
             raise ValueError("not a BCP 47 language tag")
         return value
 

@@ -40,6 +40,8 @@ class Converter:
     retention_until: date | None = None
     excluded: frozenset[str] = frozenset()
     synthetic: bool = False
+    country_column: str | None = None
+    """Where the mapping reads a country, whether this file has that column or not; for what is said about regions."""
     _regions: dict[str, bool] = field(default_factory=dict)
 
     def record(self, values: dict[str, Any]) -> tuple[Record, Counter[str]]:
@@ -225,7 +227,12 @@ class Converter:
         if source.unknown == "country" and len(code) > 2 and code[2] != "-":
             # A place name in words, without any code: nothing that may be kept.
             return None, None
-        raise RowFault(Reason.BAD_REGION, source.column)
+        raise self._bad_region(source.column)
+
+    def _bad_region(self, column: str) -> RowFault:
+        country = f" and write the country, such as RO, in column {self.country_column}" if self.country_column else ""
+        return RowFault(Reason.BAD_REGION, column,
+                        remedy=f"use an ISO 3166-2 code such as RO-IS, or leave it empty{country}")
 
     def _nested_regions(self, get: Callable[[str | None], Any]) -> list[Any]:
         column = self.mapping.structured.regions
@@ -234,7 +241,7 @@ class Converter:
             raise RowFault(Reason.INVALID, column or "regions")
         for mention in mentions:
             if not isinstance(mention, dict) or not self._known_region(str(mention.get("code"))):
-                raise RowFault(Reason.BAD_REGION, column or "regions")
+                raise self._bad_region(column or "regions")
         return [_without_nulls(mention) for mention in mentions]
 
     def _judgements(self, get: Callable[[str | None], Any]) -> dict[str, Any]:

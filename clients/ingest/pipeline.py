@@ -7,10 +7,12 @@ id or, where they have none, by their text, person and day.
 
 from __future__ import annotations
 
+import hmac
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import date
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from federation.records import Record
 from federation.taxonomy import PartnerKind
 
 BATCH_ROWS = 1_000
+_SHOWN_COLUMNS = 30
 
 
 def ingest_file(path: Path, *, mapping: Mapping, store: RecordStore, secret: bytes, partner_kind: PartnerKind,
@@ -55,14 +58,16 @@ def ingest_file(path: Path, *, mapping: Mapping, store: RecordStore, secret: byt
     names = set(source.columns)
     converter = Converter(mapping=mapping.narrowed(lambda column: _present(column, names)), secret=secret,
                           partner_kind=partner_kind, today=today, retention_until=retention_until,
-                          excluded=exclude, synthetic=synthetic)
-    with closing(Quarantine(quarantine_dir, path)) as quarantine:
+                          excluded=exclude, synthetic=synthetic,
+                          country_column=mapping.country.column if mapping.country else None)
+    with closing(Quarantine(quarantine_dir, path, fingerprint=_fingerprint(secret, path))) as quarantine:
         run = _Run(converter, store, quarantine)
         rows = source.rows()
         while batch := list(islice(rows, BATCH_ROWS)):
             run.take(batch)
             if progress is not None:
                 progress(run.rows)
+        quarantine.replace_earlier()
     if run.rows == 0:
         raise InputError(str(path), "holds no rows", remedy="export the file again; it has nothing beyond its header")
     return run.report(path, source)
@@ -115,6 +120,7 @@ class _Run:
     def report(self, path: Path, source: Source) -> IngestReport:
         """The report over everything taken so far."""
         mapping, excluded = self._converter.mapping, self._converter.excluded
+        faults = self._quarantine.faults.most_common(MOST_FAULTS)
         used = _used_columns(mapping)
         dropped = tuple(c for c in source.columns if not _covered(c, used) and not _covered(c, excluded))
         people = PersonCounts.of(self._store.records_per_person(), self._store.counts().without_person)
@@ -124,8 +130,8 @@ class _Run:
             languages=dict(self._languages), people=people, columns_dropped=dropped,
             columns_excluded=tuple(sorted(excluded)),
             retention=None if self._first is None or self._last is None else (self._first, self._last),
-            faults=tuple(Fault(reason=reason, field=field, rows=rows, allowed=allowed)
-                         for (reason, field, allowed), rows in self._quarantine.faults.most_common(MOST_FAULTS)),
+            faults=tuple(Fault(reason=reason, field=field, rows=rows, allowed=allowed, remedy=remedy)
+                         for (reason, field, allowed, remedy), rows in faults),
             quarantine_file=self._quarantine.path, notes=tuple(self._notes(people, source)))
 
     def _notes(self, people: PersonCounts, source: Source) -> Iterator[str]:
@@ -141,6 +147,15 @@ class _Run:
         if people.most > VERY_MANY:
             yield (f"one person has {people.most:,} records. Check that the person column holds people and not a "
                    "shared account; training reads only a few records of each person.")
+
+
+def _fingerprint(secret: bytes, path: Path) -> str:
+    """A name for the file's content that nobody without the secret can test a guess against."""
+    digest = hmac.new(secret, b"quarantine\0", "sha256")
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
 
 
 def _check_retention(path: Path, mapping: Mapping, until: date | None, today: date) -> None:
@@ -171,8 +186,7 @@ def _check_columns(path: Path, source: Source, mapping: Mapping, exclude: frozen
                 f"--exclude {_quoted(column)}" for column in identity[:40]))
     missing = sorted(c for c, needed in mapping.columns().items() if needed and not _present(c, names))
     if missing:
-        raise InputError(str(path), f"lacks columns that mapping {mapping.name} needs: {', '.join(missing)}",
-                         bound=", ".join(sorted(mapping.columns())), remedy="add them, or use another mapping")
+        raise _lacking(path, source, mapping, missing)
     for alternatives in (mapping.person, mapping.source_id):
         if alternatives and not alternatives.optional and not any(_present(c, names) for c in alternatives.columns):
             raise InputError(str(path), f"has none of the columns {', '.join(alternatives.columns)}",
@@ -181,6 +195,18 @@ def _check_columns(path: Path, source: Source, mapping: Mapping, exclude: frozen
     if not has_retention and retention.days is None and retention.column and not _present(retention.column, names):
         raise InputError(str(path), f"has no column {retention.column}, and nothing else says until when its records "
                          "may be kept", remedy="pass --retention-until YYYY-MM-DD")
+
+
+def _lacking(path: Path, source: Source, mapping: Mapping, missing: list[str]) -> InputError:
+    """Which columns a file lacks, which it has, and which of these are likely meant."""
+    spare = {column.casefold(): column for column in source.columns if column not in mapping.columns()}
+    meant = [f"{spare[near[0]]} to {column}" for column in missing
+             if (near := get_close_matches(column.casefold(), spare, n=1, cutoff=0.6))]
+    rename = f"rename {', '.join(meant)} if that is what they are, and " if meant else ""
+    shown = ", ".join(source.columns[:_SHOWN_COLUMNS]) + (" …" if len(source.columns) > _SHOWN_COLUMNS else "")
+    return InputError(
+        str(path), f"lacks columns that mapping {mapping.name} needs: {', '.join(missing)}. It has: {shown or 'none'}",
+        remedy=f"{rename}add what is missing; or write a mapping for this file, as a YAML file that names your columns")
 
 
 def _present(column: str, names: set[str]) -> bool:

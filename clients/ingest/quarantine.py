@@ -1,8 +1,11 @@
 """Rows that could not become records: kept on the partner's disk, with a reason and a remedy each.
 
-One JSON Lines file (mode 0600) for each ingest that needed one. A line holds the row's place in the file, the field,
-the reason, the remedy, and the mapped columns so that the row can be repaired. Texts are redacted, the person id is
-replaced by its key, a row's id that is a UUID stays as it is, and columns that the mapping does not name are not kept.
+One JSON Lines file (mode 0600) for each file that needed one: taking the same file in again, to the byte, replaces it.
+A line holds the row's place in the file, the field, the reason, the remedy, and the mapped columns so that the row can
+be repaired. Texts are redacted, the person id is replaced by its key, a row's id that is a UUID stays as it is, and
+columns that the mapping does not name are not kept. Of a row whose retention has ended only its place is kept.
+
+Nobody but the partner deletes these files.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ REMEDY: dict[Reason, str] = {
     Reason.BAD_NUMBER: "give a finite number from 0 to 1",
     Reason.BAD_DATE: "write the date as the mapping says, for instance 2024-05-01 or 2024-05",
     Reason.DATE_IN_FUTURE: "check the date, and the clock of this machine",
-    Reason.BAD_REGION: "use an ISO 3166-2 code such as RO-IS, or leave it empty and give the country",
+    Reason.BAD_REGION: "use an ISO 3166-2 code such as RO-IS, or leave it empty",
     Reason.BAD_COUNTRY: "use an ISO 3166-1 code such as RO, or leave it empty",
     Reason.BAD_LANGUAGE: "use a BCP 47 tag such as ro, or leave it empty",
     Reason.RETENTION_MISSING: "give the row a retention date, or pass --retention-until",
@@ -67,23 +70,26 @@ REMEDY: dict[Reason, str] = {
 class RowFault(Exception):
     """One row cannot be used. Carries no value of the row; `allowed` are the words that the schema or mapping names."""
 
-    def __init__(self, reason: Reason, field: str, *, allowed: Iterable[str] = ()) -> None:
+    def __init__(self, reason: Reason, field: str, *, allowed: Iterable[str] = (), remedy: str = "") -> None:
         self.reason, self.field, self.allowed = reason, field, tuple(allowed)
+        self.remedy = remedy or REMEDY[reason]
         super().__init__(f"{field}: {reason.value}")
 
 
 class Quarantine:
     """Writes set-aside rows; makes its file only when the first one comes."""
 
-    def __init__(self, folder: Path, source: Path) -> None:
+    def __init__(self, folder: Path, source: Path, *, fingerprint: str) -> None:
+        """Prepare a file in `folder` for rows of `source`; `fingerprint` is the same for the same content alone."""
+        self._earlier = sorted(folder.glob(f"*-{fingerprint}-*.jsonl"))
         stem = re.sub(r"[^A-Za-z0-9_-]+", "_", source.stem)[:60] or "file"
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-        self._path = folder / f"{stamp}-{stem}.jsonl"
+        self._path = folder / f"{stamp}-{fingerprint}-{stem}.jsonl"
         self._handle: int | None = None
         self._pending: list[str] = []
         self.reasons: Counter[str] = Counter()
-        self.faults: Counter[tuple[Reason, str, tuple[str, ...]]] = Counter()
-        """Rows by reason, field and what the field allows."""
+        self.faults: Counter[tuple[Reason, str, tuple[str, ...], str]] = Counter()
+        """Rows by reason, field, what the field allows, and what to do."""
 
     @property
     def path(self) -> Path | None:
@@ -93,11 +99,13 @@ class Quarantine:
     def put(self, row: int, fault: RowFault, values: Values[str, Any]) -> None:
         """Set a row aside. `values` must be safe to keep already (see `clients.ingest.convert.keepable`)."""
         self.reasons[fault.reason.value] += 1
-        self.faults[fault.reason, fault.field, fault.allowed] += 1
+        self.faults[fault.reason, fault.field, fault.allowed, fault.remedy] += 1
         allowed = {"allowed": fault.allowed} if fault.allowed else {}
+        # Keeping the values would keep the record for longer than anybody may.
+        kept = {} if fault.reason is Reason.RETENTION_EXPIRED else dict(values)
         self._pending.append(json.dumps(
-            {"row": row, "field": fault.field, "reason": fault.reason.value, "remedy": REMEDY[fault.reason], **allowed,
-             "values": dict(values)}, default=str))
+            {"row": row, "field": fault.field, "reason": fault.reason.value, "remedy": fault.remedy, **allowed,
+             "values": kept}, default=str))
 
     def flush(self) -> None:
         """Bring what was put so far to the disk."""
@@ -111,6 +119,12 @@ class Quarantine:
             data = data[os.write(self._handle, data):]
         os.fsync(self._handle)
         self._pending.clear()
+
+    def replace_earlier(self) -> None:
+        """Delete what an earlier ingest of the same content set aside. Only once all of it was read again."""
+        self.flush()
+        for path in self._earlier:
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Flush and release the file."""

@@ -98,7 +98,10 @@ def _check_utf8(path: Path) -> None:
 
 def _not_utf8(path: Path, line: int) -> InputError:
     return InputError(str(path), f"is not UTF-8: line {line} holds bytes that UTF-8 does not allow", bound="UTF-8",
-                      remedy="it may be Latin-1 or Windows-1252: save it as UTF-8 (iconv -f WINDOWS-1252 -t UTF-8)")
+                      remedy="export it again as UTF-8, or convert it from the encoding that it was exported in "
+                             "(Windows-1250 for much of Central and Eastern Europe, Windows-1251 for Cyrillic, "
+                             "Windows-1252 for Western Europe) and look at the accents: a wrong guess changes letters "
+                             "without a word")
 
 
 def _lines(file: TextIO) -> Iterator[tuple[str, bool]]:

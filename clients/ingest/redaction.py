@@ -2,7 +2,8 @@
 
     "write me: john (at) mail (dot) com or +40 712 345 678"  ->  "write me: <email> or <phone>"
 
-Placeholders: `<url> <email> <user> <phone> <number>`. A text that holds nothing to redact is returned as it is (apart
+Placeholders: `<url> <email> <user> <phone> <number>`; an account number (IBAN) is a `<number>`, and a document number
+in groups or with a 0 in front counts as a `<phone>`. A text that holds nothing to redact is returned as it is (apart
 from normalisation), and redacting twice changes nothing. Dates (2024-05-01), prices (1,200), years and numbers of up to
 six digits stay, since they carry meaning.
 
@@ -104,8 +105,9 @@ _LABEL = r"[^\W_](?:[\w-]*+)"
 
 _URL = re.compile(
     rf"(?:[a-z][a-z0-9+.-]{{1,20}}+\s?:\s?/\s?/\s?[^\s<>\"]++|\bwww\d?{_DOT}[^\s<>\"]++)", re.I)
+_SPELLED_DOT = r"(?:\sdot\s|\s?[\[({<]\s?(?:dot|\.|punkt|punto|ponto|point)\s?[\])}>]\s?)"
 _EMAIL = re.compile(
-    rf"(?<![\w.%+-])[\w.%+-]++(?:{_AT}(?:{_LABEL}(?:{_DOT}[\w-]++)++)|@[^\W\d_][\w-]*+|\sat\s[\w-]++(?:\sdot\s[\w-]++)++)"
+    rf"(?<![\w.%+-])(?:[\w%+-]++{_SPELLED_DOT}){{0,3}}+[\w.%+-]++(?:{_AT}(?:{_LABEL}(?:{_DOT}[\w-]++)++)|@[^\W\d_][\w-]*+|\sat\s[\w-]++(?:\sdot\s[\w-]++)++)"
     r"(?:@[\w.-]*+)*+",
     re.I)
 _SITE = re.compile(rf"(?<![\w-])[\w-]++(?:{_DOT}[\w-]++)++(?P<rest>[/?#:][^\s<>\"]++)?", re.I)
@@ -129,6 +131,33 @@ _RUN = re.compile(r"[\d+(][\d .,\-()/*_~|+\u0300-\u036f]{6,}+")
 _GROUPS = re.compile(r"\d+")
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:([. ])\d{3})?(?:\1\d{3})*[. ]000")
+
+
+# Countries by the length of their account numbers: SWIFT's IBAN registry (ISO 13616).
+_IBAN_LENGTHS = {
+    15: "NO", 16: "BE", 18: "DK FI FK FO GL NL SD", 19: "MK SI", 20: "AT BA EE KZ LT LU MN XK", 21: "CH HR LI LV",
+    22: "BG BH CR DE GB GE IE ME RS VA", 23: "AE GI IL IQ OM SO TL", 24: "AD CZ ES MD PK RO SA SE SK TN VG",
+    25: "LY PT ST", 26: "IS TR", 27: "BI DJ FR GR IT MC MR SM", 28: "AL AZ BY CY DO GT HN HU LB NI PL SV",
+    29: "BR EG PS QA UA", 30: "JO KW MU YE", 31: "MT SC", 32: "LC", 33: "RU"}
+_GROUPED_IBANS = "|".join(rf"(?:{countries.replace(' ', '|')})[ .-]?\d\d(?:[ .-]?[0-9a-z]){{{length - 4}}}(?!\w)"
+                          for length, countries in _IBAN_LENGTHS.items())
+# In one piece it is an account number in any country; with gaps it could be words, so its length has to fit.
+_IBAN = re.compile(rf"(?<!\w)(?=[a-z]{{2}}[ .-]?\d\d[ .-]?[0-9a-z])"
+                   rf"(?:[a-z]{{2}}\d\d[0-9a-z]{{11,30}}(?!\w)|{_GROUPED_IBANS})", re.I | re.A)
+_IBAN_HINT = re.compile(r"\d(?:(?<=[a-z]{2}\d)|(?<=[a-z]{2}[ .-]\d))\d[ .-]?[0-9a-z]", re.I | re.A)  # digit first: fast
+_IN_FOURS = re.compile(r"[a-z]{2}\d\d(?:[ .-][0-9a-z]{4})+(?:[ .-][0-9a-z]{1,3})?", re.I | re.A)
+_GAP = re.compile(r"[ .-]")
+
+
+def _iban_kind(match: re.Match[str]) -> str | None:
+    """`<number>` for what is an account number by its form or its check digits (ISO 7064, mod 97-10), else None."""
+    compact = _GAP.sub("", match[0])
+    if sum(map(str.isdigit, compact)) < 10:
+        return None
+    if len(compact) == len(match[0]) or _IN_FOURS.fullmatch(match[0]):
+        return "<number>"
+    # With gaps anywhere, "at 10.30 on 2024-05-01 room 5" has the right length too.
+    return "<number>" if int("".join(str(int(c, 36)) for c in compact[4:] + compact[:4])) % 97 == 1 else None
 
 
 def _site_kind(match: re.Match[str]) -> str | None:
@@ -176,6 +205,8 @@ def _one_pass(text: str, counts: Counter[str]) -> str:
         pair.replace(_URL, "<url>")
     if "@" in pair.shadow or _AT_HINT.search(pair.shadow):
         pair.replace(_EMAIL, "<email>")
+    if _IBAN_HINT.search(pair.shadow):
+        pair.replace(_IBAN, _iban_kind)
     if _DOT_HINT.search(pair.shadow):
         pair.replace(_SITE, _site_kind)
     for sign, pattern in (("@", _HANDLE), ("/", _REDDIT), ("#", _TAGGED), (":", _LABELLED), ("=", _LABELLED)):

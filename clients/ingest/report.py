@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from clients.ingest.quarantine import REMEDY, Reason
+from clients.ingest.quarantine import Reason
 
 MOST_FAULTS = 20
 VERY_MANY = 1_000
@@ -54,11 +54,12 @@ class Fault(BaseModel):
     field: str
     rows: int
     allowed: tuple[str, ...] = ()
+    remedy: str
 
     @property
-    def remedy(self) -> str:
-        """What to do, with the words that the field allows."""
-        return REMEDY[self.reason] + (f": {', '.join(self.allowed)}" if self.allowed else "")
+    def what_to_do(self) -> str:
+        """The remedy, with the words that the field allows."""
+        return self.remedy + (f": {', '.join(self.allowed)}" if self.allowed else "")
 
 
 class IngestReport(BaseModel):
@@ -106,7 +107,7 @@ class IngestReport(BaseModel):
             for heading in ("rows", "field", "reason", "what to do"):
                 aside.add_column(heading, overflow="fold")
             for fault in self.faults:
-                aside.add_row(f"{fault.rows:,}", escape(fault.field), fault.reason.value, escape(fault.remedy))
+                aside.add_row(f"{fault.rows:,}", escape(fault.field), fault.reason.value, escape(fault.what_to_do))
             console.print(aside)
         if self.quarantine_file:
             # On a line of its own and never cut, so that it can be copied.

@@ -7,6 +7,7 @@ partner's public key and nothing else.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,12 +18,14 @@ from clients.ledger.account import Account, Study, read_entry
 from clients.ledger.book import check_head
 from clients.ledger.ceilings import spent
 from clients.ledger.chain import BEGINNING, Head, Link, check_follows, checking_signatures
-from clients.ledger.problems import unusable
+from clients.ledger.problems import Unusable, unusable
 from federation.canonical import canonical_json, sha256_hex
+from federation.errors import InputError
 from federation.privacy.accounting import epsilon_of, epsilon_of_renyi, renyi_divergence
 
 _TOLERANCE = 1e-6
-_AGAIN = "ask the partner for the export again"
+_AGAIN = "ask the partner for the export again, and for its public key by another channel"
+_KEY = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,14 +120,35 @@ def verify_export(path: Path, public_key: str) -> Audit:
     """Check an exported ledger with nothing but the file and the partner's public key.
 
     Raises:
-        Refusal: `ledger_unusable`, naming what does not fit.
+        InputError: if the key is none, or the file cannot be read.
+        Refusal: `ledger_unusable`, naming the file and what does not fit.
     """
-    lines = path.read_bytes().splitlines(keepends=True)
+    key = public_key.strip().lower()
+    if not _KEY.fullmatch(key):
+        raise InputError("public key", f"{public_key!r} is not a key", bound="64 hexadecimal digits",
+                         remedy="copy it whole, as `leelight ledger export` printed it for the partner")
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})", remedy="check the path") from None
     if not lines:
         raise unusable(str(path), "is empty", _AGAIN)
+    try:
+        return _audit_lines(lines, key)
+    except Unusable as found:
+        # Whoever checks an export has no ledger that could be brought back.
+        raise unusable(f"{path}, {found.name}", found.problem, _AGAIN) from None
+
+
+def _audit_lines(lines: Sequence[bytes], key: str) -> Audit:
     links = [_link(number, line) for number, line in enumerate(lines[:-1], start=1)]
-    last = _object(len(lines), lines[-1], {"head"})
-    return audit(links, Head.read(canonical_json(last["head"]), public_key), public_key)
+    head = _object(len(lines), lines[-1], {"head"})["head"]
+    # Only for the message: a wrong key is likelier than a forgery, and would otherwise look like one.
+    opened = json.loads(links[0].body) if links else None
+    named = opened.get("public_key", key) if isinstance(opened, dict) else key
+    if named != key:
+        raise unusable("line 1", f"is the account of {named}, which is another key than the one given", _AGAIN)
+    return audit(links, Head.read(canonical_json(head), key, name=f"line {len(lines)}"), key)
 
 
 def _link(number: int, line: bytes) -> Link:

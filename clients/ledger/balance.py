@@ -60,7 +60,8 @@ class PeriodBalance:
 class Outlook:
     """What was spent on one person before a study and would be after it: epsilon at the account's delta.
 
-    `problem` says why the account would refuse the study, or is empty.
+    `problem` says why the account would refuse the study, or is empty. Of a study that has begun, `study_spent` is what
+    it has spent already, at the same delta, and `answered` and `unanswered` are its requests with and without a reply.
     """
 
     year_before: float
@@ -68,6 +69,14 @@ class Outlook:
     total_before: float
     total_after: float
     problem: str = ""
+    study_spent: float = 0.0
+    answered: int = 0
+    unanswered: int = 0
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything was ever asked for the study."""
+        return self.answered + self.unanswered > 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
+from shlex import quote
 
 from clients.ledger.account import Account, read_entry
 from clients.ledger.chain import BEGINNING, Head, Link, check_follows, check_signature, next_link
@@ -153,9 +154,7 @@ class Book:
             raise unusable(str(self.files.database), f"is missing or empty, and its head says that it held {head.seq} "
                            "entries", "bring the ledger file back; what was spent cannot be known without it")
         if head is None and entries:
-            raise unusable(str(self.files.head), "is missing, so nobody can tell whether this ledger is the newest",
-                           "bring the head file back; if it is lost, and you are sure that no older ledger was copied "
-                           "here, write a new one with `restore_head`")
+            raise no_head(self.files)
         return entries
 
     def _start(self, partner: str, total: Budget, year: Budget) -> None:
@@ -189,6 +188,18 @@ def check_head(head: Head, tip: Link, at: Callable[[int], Link]) -> None:
                        "find out which ledger is the true one; the other must not be used")
 
 
+def no_head(files: LedgerFiles) -> Refusal:
+    """What to do about a ledger whose head is not where it should be."""
+    problem, left = "is missing, so nobody can tell whether this ledger is the newest", files.head_left_behind()
+    if left is not None:
+        return unusable(str(files.head), problem, "if you have just set `ledger_head` in node.yaml, move the head "
+                        f"there: mv {quote(str(left))} {quote(str(files.head))}. Otherwise bring the head file back "
+                        "(is its disk there?)")
+    return unusable(str(files.head), problem, "bring the head file back (is its disk there?); if it is lost, and you "
+                    "are sure that no older ledger was copied here, write a new one with `leelight ledger restore-head "
+                    f"--home {quote(str(files.database.parent))}`")
+
+
 def _older(seq: int) -> Refusal:
-    return unusable("ledger.sqlite", f"ends before entry {seq}, which was written: an older ledger was copied back",
+    return unusable("ledger", f"ends before entry {seq}, which was written: an older ledger was copied back",
                     "bring the newest ledger back; what was spent since cannot be known without it")

@@ -71,7 +71,7 @@ def check_signature(link: Link, public_key: str) -> None:
         Refusal: `ledger_unusable`.
     """
     if not verify(public_key, _ENTRY, link.hash.encode(), link.signature):
-        raise unusable(f"entry {link.seq}", "is not signed by this partner's key",
+        raise unusable(f"entry {link.seq}", "is signed by another key than this partner's",
                        "bring the ledger file back as it was, and find out who changed it")
 
 
@@ -93,7 +93,7 @@ class Head(BaseModel):
         return canonical_json(self.model_dump())
 
     @classmethod
-    def read(cls, text: bytes, public_key: str) -> Head:
+    def read(cls, text: bytes, public_key: str, *, name: str = "ledger head") -> Head:
         """Read a head back and check that `public_key` signed it.
 
         Raises:
@@ -103,9 +103,9 @@ class Head(BaseModel):
         try:
             head = cls.model_validate_json(text)
         except ValidationError:
-            raise unusable("ledger head", "cannot be read", remedy) from None
+            raise unusable(name, "cannot be read", remedy) from None
         if head.to_json() != text or not verify(public_key, _HEAD, _head_message(head.seq, head.hash), head.signature):
-            raise unusable("ledger head", "is not signed by this partner's key", remedy)
+            raise unusable(name, "was changed, or is signed by another key than this partner's", remedy)
         return head
 
 

@@ -55,7 +55,8 @@ class LedgerFiles:
 
     def __init__(self, home: Path, head_path: Path | None = None) -> None:
         self.database = home / "ledger.sqlite"
-        self.head = head_path or home / "ledger.head"
+        self._usual_head = home / "ledger.head"
+        self.head = head_path or self._usual_head
         self._lock = home / "ledger.lock"
         self._engine = create_engine(f"sqlite:///{self.database}", hide_parameters=True, isolation_level="AUTOCOMMIT",
                                      connect_args={"timeout": 30})
@@ -167,6 +168,11 @@ class LedgerFiles:
         with _trouble(self.head):
             return self.head.read_bytes() if self.head.exists() else None
 
+    def head_left_behind(self) -> Path | None:
+        """The head in the home, where the ledger's own is to lie elsewhere and is not there; None if there is none."""
+        with _trouble(self.head):
+            return self._usual_head if self._usual_head.exists() and not self.head.exists() else None
+
     def write_head(self, head: Head) -> None:
         """Replace the head; on disk when this returns."""
         fresh = self.head.with_name(f"{self.head.name}.new")
@@ -212,14 +218,24 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _remedy(error: BaseException | None) -> str:
+    # The low byte is SQLite's primary code; the others say more of the same.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+        return ("the file is damaged: bring back its newest backup together with the newest head. An older one is "
+                "refused, as what was spent since cannot be known without it")
+    if code == sqlite3.SQLITE_FULL:
+        return "make room on the disk"
+    return "check the folder's permissions and the disk; otherwise bring the file back as it was"
+
+
 @contextmanager
 def _trouble(path: Path) -> Iterator[None]:
     """Turn what disk and database complain about into a refusal."""
     try:
         yield
     except DBAPIError as error:
-        raise unusable(str(path), f"cannot be read or written: {error.orig}",
-                       "make room on the disk if it is full; otherwise bring the file back as it was") from None
+        raise unusable(str(path), f"cannot be read or written: {error.orig}", _remedy(error.orig)) from None
     except OSError as error:
         raise unusable(str(path), f"cannot be read or written: {error.strerror}",
                        "make room on the disk and check the folder's permissions") from None

@@ -15,7 +15,7 @@ from typing import Self
 from clients.ledger.account import RequestState
 from clients.ledger.audit import Audit, audit, export_lines
 from clients.ledger.balance import Balance, Outlook, balance_of
-from clients.ledger.book import Book
+from clients.ledger.book import Book, no_head
 from clients.ledger.ceilings import Ask, check, spent
 from clients.ledger.chain import BEGINNING, Head
 from clients.ledger.entries import Committed
@@ -135,8 +135,13 @@ class Ledger:
         except Refusal as found:
             problem = found.detail
         year, total, delta = account.spent(year=at.year), account.spent(), account.terms.delta
+        held = account.studies.get(request.plan_sha256)
+        requests = [] if held is None else list(held.requests.values())
+        answered = sum(state.committed is not None for state in requests)
         return Outlook(year_before=spent(year, delta), year_after=spent((*year, *charged), delta),
-                       total_before=spent(total, delta), total_after=spent((*total, *charged), delta), problem=problem)
+                       total_before=spent(total, delta), total_after=spent((*total, *charged), delta), problem=problem,
+                       study_spent=spent(account.spent(plan=request.plan_sha256), delta) if held else 0.0,
+                       answered=answered, unanswered=len(requests) - answered)
 
     def verify_full(self) -> Audit:
         """Check everything there is, from the files alone, and compute every figure again.
@@ -201,13 +206,17 @@ def restore_head(home: Path, *, key: SigningKey, head_path: Path | None = None) 
     Whoever calls this vouches that the ledger in `home` is the newest: without a head, nothing else can tell.
 
     Raises:
-        Refusal: `ledger_unusable`, if the ledger is not sound or has a head; `busy`.
+        Refusal: `ledger_unusable`, if the ledger is not sound, has a head, or has one that only lies elsewhere than
+            `head_path`; `busy`.
     """
     files = LedgerFiles(home, head_path)
     try:
         with files.locked(0.0):
             if files.read_head() is not None:
                 raise unusable(str(files.head), "is there", "nothing is to be restored")
+            if files.head_left_behind() is not None:
+                # It still tells whether the ledger is the newest, and a new one would not.
+                raise no_head(files)
             links = list(files.links()) if files.has_entries() else []
             head = Head.of(links[-1] if links else BEGINNING, key)
             found = audit(links, head, key.public, replies=files.replies())

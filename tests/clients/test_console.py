@@ -12,6 +12,7 @@ from clients.console import app
 from clients.node import NodeHome, NodeSettings
 from clients.store import RecordStore
 from tests.clients.ingest.helpers import rows, write_csv
+from tests.worlds import make_home, make_plan, sign
 
 NODE = {"name": "shelter", "kind": "ngo", "slots": 512, "regions": ["RO-IS"], "declared_prevalence": {"distress": 0.5},
         "coordinator_key": "ab" * 32}
@@ -85,6 +86,31 @@ def test_language_default(home: Path, tmp_path: Path) -> None:
     assert report["languages"] == {"ro": 1}
 
 
+@pytest.mark.parametrize(("given", "remedy"), [
+    ("romanian", "write ro."), ("Romanian", "write ro."), ("xx", "ISO 639-1"), ("", "ISO 639-1"),
+    ("ro RO", "ISO 639-1")])
+def test_a_language_default_that_is_none_is_refused_at_once(home: Path, tmp_path: Path, given: str,
+                                                            remedy: str) -> None:
+    file = write_csv(tmp_path / "a.csv", rows(1, retention_until=LATER))
+    result = run(home, file, "--language-default", given)
+    assert result.exit_code == 2
+    assert f"--language-default: {given!r} is not a language tag" in result.stderr
+    assert remedy in result.stderr
+    assert not (home / "records.sqlite").exists()
+    for tag in ("und", "pt-BR", "ron"):
+        assert run(home, file, "--language-default", tag).exit_code == 0
+
+
+def test_a_home_for_real_records_takes_no_invented_ones(home: Path, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "a.csv", rows(3, retention_until=LATER))
+    result = run(home, file, "--synthetic")
+    assert result.exit_code == 2
+    for said in ("node.yaml", "synthetic: false", "without --synthetic", "leelight partner init --synthetic"):
+        assert said in result.stderr
+    assert not (home / "records.sqlite").exists()
+    assert run(home, file).exit_code == 0
+
+
 def test_as_a_real_command(home: Path, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "a.csv", rows(2, retention_until=LATER))
     done = subprocess.run([sys.executable, "-c", "from clients.console import app; app()", "ingest", str(file),
@@ -114,3 +140,37 @@ def test_a_crash_prints_no_text(home: Path, tmp_path: Path) -> None:
                            "--home", str(home)], capture_output=True, text=True, cwd=ROOT)
     assert "RuntimeError: broken" in done.stderr
     assert "xyzzyneedle" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(("change", "told"), [
+    ("", "holds no settings: the file is empty"), ("just words", "holds no settings"),
+    ("slots: many", "setting slots is 'many', expected a whole number"),
+    ("slots: 1.5", "setting slots is 1.5, expected a whole number"), ("speed: 3", "setting speed is unknown"),
+    ("regions: RO-IS", "setting regions is 'RO-IS', expected a list"),
+    ("synthetic: maybe", "setting synthetic is 'maybe', expected true or false")])
+def test_settings_that_cannot_be_used_are_told_in_plain_words(home: Path, tmp_path: Path, change: str,
+                                                              told: str) -> None:
+    path = home / "node.yaml"
+    kept = [line for line in path.read_text().splitlines() if not line.startswith(change.split(":")[0] + ":")]
+    kept = [line for line in kept if not change.startswith("regions") or not line.startswith("- ")]
+    path.write_text("\n".join([*kept, change]) if ":" in change else change)
+    result = run(home, write_csv(tmp_path / "a.csv", rows(1, retention_until=LATER)))
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert "Input should" not in result.stderr
+
+
+@pytest.mark.parametrize(("lost", "command", "left"), [
+    ("person.secret", ["ingest", "a.csv", "--mapping", "leelight"], "take all records in again"),
+    ("identity.key", ["approve", "plan.json", "--yes"], "enrol it as a new partner")])
+def test_a_lost_secret_is_told_with_what_is_left_to_do(tmp_path: Path, lost: str, command: list[str],
+                                                       left: str) -> None:
+    home = make_home(tmp_path, 0, synthetic=False, noise_seed=None).path
+    write_csv(tmp_path / "a.csv", rows(3, retention_until=LATER))
+    (tmp_path / "plan.json").write_text(sign(make_plan()).to_json())
+    (home / lost).unlink()
+    command[1] = str(tmp_path / command[1])
+    result = CliRunner().invoke(app, [*command, "--home", str(home)])
+    assert result.exit_code == 2
+    for said in (str(home / lost), "backup", "leelight partner init", left):
+        assert said in result.stderr

@@ -22,8 +22,8 @@ PLAN = make_plan()
 DELTA = POLICY.ceilings.delta
 
 
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+def run(*arguments: str | Path, typed: str | None = None) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments], input=typed)
 
 
 @pytest.fixture
@@ -89,6 +89,8 @@ def test_a_check_in_words_and_for_machines(used: NodeHome) -> None:
     for part in ("Everything fits: 6 entries of partner-0", partner_key(0).public, f"ε = {up(spent())} at δ",
                  "1 requests were answered; 1 have no reply and count as spent"):
         assert part in result.stdout
+    # The filter's figure is larger and means nothing to most; it is for machines.
+    assert "filter" not in result.stdout
     told = json.loads(run("verify", "--home", used.path, "--json").stdout)
     assert (told["entries"], told["commits"], told["replies_checked"]) == (6, 1, 1)
 
@@ -120,10 +122,75 @@ def test_an_export_is_written_once_and_checked_without_the_home(used: NodeHome, 
     checked = verify(file)
     assert checked.exit_code == 0
     assert f"ε = {up(spent())} at δ" in checked.stdout
-    assert verify(file, partner_key(1).public).exit_code == 3
+    assert verify(file, f" {partner_key(0).public.upper()} ").exit_code == 0
     changed = tmp_path / "changed.jsonl"
     changed.write_bytes(file.read_bytes().replace(b'"attempt":1', b'"attempt":2', 1))
     assert verify(changed).exit_code == 3
+    # Whoever checks an export has the file and a key, and is told about those.
+    other = verify(file, partner_key(1).public)
+    lines = file.read_bytes().splitlines(keepends=True)
+    headless, forged = (tmp_path / name for name in ("headless.jsonl", "forged.jsonl"))
+    headless.write_bytes(b"".join(lines[:-2] + lines[-1:]))
+    signature = json.loads(lines[-1])["head"]["signature"].encode()
+    forged.write_bytes(b"".join(lines[:-1]) + lines[-1].replace(signature, b"0" * 128))
+    for result, named in ((other, file), (verify(headless), headless), (verify(forged), forged)):
+        assert result.exit_code == 3
+        assert str(named) in result.stderr
+        assert "ask the partner for the export again" in result.stderr
+        assert "sqlite" not in result.stderr
+        assert "head file" not in result.stderr
+    assert "another key than the one given" in other.stderr
+    assert f"{forged}, line {len(lines)}: was changed, or is signed by another key" in verify(forged).stderr
+
+
+@pytest.mark.parametrize("key", ["abc", "", "g" * 64, "a" * 63])
+def test_a_key_that_is_none_is_said_to_be_none(used: NodeHome, tmp_path: Path, key: str) -> None:
+    run("export", tmp_path / "out", "--home", used.path)
+    result = run("verify", "--export", tmp_path / "out", "--public-key", key)
+    assert result.exit_code == 2
+    assert "public key" in result.stderr
+    assert "64 hexadecimal digits" in result.stderr
+
+
+def test_a_file_that_is_not_there_is_said_not_to_be(used: NodeHome, tmp_path: Path) -> None:
+    result = run("verify", "--export", tmp_path / "none", "--public-key", "a" * 64)
+    assert result.exit_code == 2
+    assert "none: cannot be read" in result.stderr
+    result = run("export", tmp_path / "nowhere" / "out", "--home", used.path)
+    assert result.exit_code == 2
+    assert f"the folder {tmp_path / 'nowhere'} is not there" in result.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_lost_head_is_written_anew_by_whoever_vouches_for_the_ledger(used: NodeHome) -> None:
+    head = used.path / "ledger.head"
+    head.unlink()
+    assert f"leelight ledger restore-head --home {used.path}" in run("show", "--home", used.path).stderr
+    for typed, said in ((None, "Nobody answered"), ("", "Nobody answered"), ("no\n", "not yes"), ("\n", "not yes")):
+        result = run("restore-head", "--home", used.path, typed=typed)
+        assert result.exit_code == 1
+        assert said in result.stderr
+        assert "othing was written" in result.stderr
+        assert not head.exists()
+    result = run("restore-head", "--home", used.path, typed="yes\n")
+    assert result.exit_code == 0, result.output
+    assert "for the 6 entries up to" in result.stdout
+    assert run("verify", "--home", used.path).exit_code == 0
+    again = run("restore-head", "--home", used.path, "--yes")
+    assert again.exit_code == 3
+    assert "nothing is to be restored" in again.stderr
+
+
+def test_a_head_elsewhere_is_written_anew_there(used: NodeHome, tmp_path: Path) -> None:
+    there = tmp_path / "elsewhere.head"
+    settings = used.path / "node.yaml"
+    settings.write_text(settings.read_text() + f"ledger_head: {there}\n")
+    assert f"mv {used.path}/ledger.head {there}" in run("show", "--home", used.path).stderr
+    assert run("restore-head", "--home", used.path, "--yes").exit_code == 3
+    (used.path / "ledger.head").unlink()
+    assert run("restore-head", "--home", used.path, "--yes").exit_code == 0
+    assert there.exists()
+    assert not (used.path / "ledger.head").exists()
 
 
 @pytest.mark.parametrize("arguments", [[], ["--export", "x"], ["--public-key", "ab"],
@@ -135,7 +202,7 @@ def test_it_must_be_said_what_is_checked(arguments: list[str]) -> None:
 
 
 def test_before_the_first_study_there_is_no_account(home: NodeHome, tmp_path: Path) -> None:
-    for command in (["show"], ["verify"], ["export", tmp_path / "out"]):
+    for command in (["show"], ["verify"], ["export", tmp_path / "out"], ["restore-head", "--yes"]):
         result = run(*command, "--home", home.path)
         assert result.exit_code == 2
         assert "no account yet" in result.stderr

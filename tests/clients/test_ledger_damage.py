@@ -215,7 +215,20 @@ def test_a_lost_file_is_seen(home: Path, lose: list[str]) -> None:
         (home / name).unlink()
     refusal = is_refused(home)
     assert lose[0] in refusal.detail
-    assert ("restore_head" in refusal.detail) == (lose == ["ledger.head"])
+    assert ("leelight ledger restore-head --home" in refusal.detail) == (lose == ["ledger.head"])
+
+
+def test_a_head_that_is_to_lie_elsewhere_from_now_on_has_to_be_moved_there(home: Path, tmp_path: Path) -> None:
+    there = tmp_path / "other disk.head"
+    refusal = refusal_of(lambda: open_ledger(home, head_path=there))
+    assert f"mv {home}/ledger.head '{there}'" in refusal.detail
+    assert "restore-head" not in refusal.detail
+    # The head that is there can still tell; a new one would only say what the ledger says.
+    assert "mv " in refusal_of(lambda: restore_head(home, key=KEY, head_path=there)).detail
+    assert not there.exists()
+    shutil.move(home / "ledger.head", there)
+    with open_ledger(home, head_path=there) as ledger:
+        assert ledger.answer(ask(study(), 3), ceilings=WIDE, work=Work())
 
 
 def test_a_head_lost_while_the_ledger_is_open_is_seen(home: Path) -> None:
@@ -232,7 +245,17 @@ def test_an_emptied_database_is_seen(home: Path) -> None:
 @pytest.mark.parametrize("content", [b"this is no database at all" * 100, b"\0" * 5_000])
 def test_a_file_that_is_no_database_is_refused(home: Path, content: bytes) -> None:
     (home / "ledger.sqlite").write_bytes(content)
-    is_refused(home)
+    detail = is_refused(home).detail
+    assert "the file is damaged: bring back its newest backup" in detail
+    assert "room on the disk" not in detail
+
+
+def test_a_database_cut_short_is_said_to_be_damaged(home: Path) -> None:
+    with closing(sqlite3.connect(home / "ledger.sqlite")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    raw = (home / "ledger.sqlite").read_bytes()
+    (home / "ledger.sqlite").write_bytes(raw[:len(raw) - 4_096])
+    assert "the file is damaged" in is_refused(home).detail
 
 
 def test_a_lost_head_can_be_written_anew_by_hand(home: Path) -> None:
@@ -399,7 +422,7 @@ def test_the_full_check_looks_at_every_signature(
         edit(home, "UPDATE entries SET prev_hash = ?, hash = ?, signature = ? WHERE seq = ?",
              link.prev_hash, link.hash, link.signature, link.seq)
     (home / "ledger.head").write_bytes(Head.of(tip, KEY).to_json())
-    assert "entry 5: is not signed" in is_refused(home).detail
+    assert "entry 5: is signed by another key" in is_refused(home).detail
 
 
 def test_a_clock_set_back_is_refused_and_a_small_correction_is_not(home: Path) -> None:

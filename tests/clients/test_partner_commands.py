@@ -15,9 +15,11 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from clients import console_home
+from clients.accounts import open_account
 from clients.approvals import Decision, approval_path, find_approval, require_approval
 from clients.console import app
 from clients.features import prepare
+from clients.ledger import LedgerRequest, Stage
 from clients.node import NodeHome
 from clients.people import training_people
 from clients.policy import Policy
@@ -27,8 +29,10 @@ from federation.identity import SigningKey
 from federation.plan import SignedPlan, StudyPlan
 from federation.plan_parts import PrivacyClaim, RosterEntry
 from federation.privacy.guarantee import price
-from federation.taxonomy import PartnerKind, Task
-from tests.worlds import COORDINATOR, POLICY, make_home, make_plan, make_records, sign
+from federation.privacy.units import up
+from federation.records import RegionMention
+from federation.taxonomy import LabelValue, PartnerKind, RegionRole, Task
+from tests.worlds import COORDINATOR, DAY, POLICY, make_home, make_plan, make_records, sign
 
 ROOT = Path(__file__).parents[2]
 INIT = ["--name", "shelter-north", "--kind", "ngo", "--slots", "512", "--region", "RO-IS", "--region", "RO-VS",
@@ -54,6 +58,10 @@ def plan_file(tmp_path: Path, plan: StudyPlan) -> Path:
 @pytest.fixture
 def home(tmp_path: Path) -> NodeHome:
     return make_home(tmp_path, 0, records=make_records(40, people=25, seed=3))
+
+
+def test_a_mistyped_command_is_guessed_once() -> None:
+    assert run("igest").output.count("Did you mean") == 1
 
 
 # init
@@ -111,25 +119,63 @@ def test_init_names_what_is_missing_when_nobody_can_be_asked(tmp_path: Path, opt
     given = [(INIT[i], INIT[i + 1]) for i in range(0, len(INIT), 2) if INIT[i] != option]
     result = run("init", tmp_path / "one", *(word for pair in given for word in pair))
     assert result.exit_code == 2
-    assert f"{option}: is missing" in result.stderr
+    assert f"{option}: missing" in result.stderr
     assert not (tmp_path / "one").exists()
 
 
 def test_init_asks_when_somebody_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console_home, "_interactive", lambda: True)
-    answers = f"RO-IS RO-VS\nshelter-north\nngo\n512\n{COORDINATOR.public}\n"
+    monkeypatch.setattr(console_home, "somebody_there", lambda: True)
+    answers = f"Shelter-North\nNGO\n4,096\nro-is, RO-VS\n{COORDINATOR.public.upper()}\nDistress = 0.3\n"
     result = run("init", tmp_path / "one", typed=answers)
     assert result.exit_code == 0, result.output
     settings = NodeHome.load(tmp_path / "one").settings
     assert (settings.name, settings.kind, settings.slots, settings.regions, settings.coordinator_key) == (
-        "shelter-north", PartnerKind.NGO, 512, ("RO-IS", "RO-VS"), COORDINATOR.public)
+        "shelter-north", PartnerKind.NGO, 4096, ("RO-IS", "RO-VS"), COORDINATOR.public)
+    assert settings.declared_prevalence == {Task.DISTRESS: 0.3}
+    # What the review later holds a plan against is what the coordinator is to be told.
+    told = " ".join(result.stdout.split("Send the coordinator")[1].split("2. Look")[0].split())
+    for part in ("name shelter-north", "kind ngo", "slots 4096", "RO-IS, RO-VS", "prevalence distress 0.3",
+                 NodeHome.load(tmp_path / "one").signing_key().public):
+        assert part in told
+
+
+def test_init_asks_again_for_an_answer_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_home, "somebody_there", lambda: True)
+    answers = ["Shelter North", "", "shelter-north", "charity", "ngo", "many", "1", "512", "", "Iasi", "XA-01", "RO-IS",
+               "abc", COORDINATOR.public, "distress", "distress=2", "distress=0.1 distress=0.2", ""]
+    result = run("init", tmp_path / "one", typed="\n".join(answers) + "\n")
+    assert result.exit_code == 0, result.output
+    told = [line for line in result.stderr.splitlines() if "What to do" in line]
+    assert [line.split("What to do")[0].count("Allowed:") for line in told] == [1] * 12
+    assert "--slots: 'many' cannot be used. Allowed: a whole number from 2" in result.stderr
+    settings = NodeHome.load(tmp_path / "one").settings
+    assert (settings.name, settings.regions, settings.declared_prevalence) == ("shelter-north", ("RO-IS",), {})
+    assert "none declared" in result.stdout
+
+
+def test_init_asks_nothing_for_a_place_that_is_taken_or_an_option_that_is_wrong(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console_home, "somebody_there", lambda: True)
+    (tmp_path / "file").write_text("mine")
+    for result in (run("init", tmp_path / "file", typed=""), run("init", tmp_path / "one", "--kind", "x", typed="")):
+        assert result.exit_code == 2
+        assert "Your name" not in result.stderr
+    assert run("init", tmp_path / "one", typed="shelter-north\n").exit_code == 1
+    assert not (tmp_path / "one").exists()
+
+
+def test_init_names_everything_that_is_missing_at_once(tmp_path: Path) -> None:
+    result = run("init", tmp_path / "one")
+    assert result.exit_code == 2
+    assert "--name, --kind, --slots, --region, --coordinator-key: missing" in result.stderr
+    assert "--prevalence" not in result.stderr
 
 
 @pytest.mark.parametrize(("change", "word"), [
     (["--name", "Shelter North"], "--name"), (["--kind", "charity"], "--kind"), (["--slots", "1"], "--slots"),
     (["--region", "ZZ-99"], "region"), (["--region", "XA-01"], "synthetic"), (["--coordinator-key", "ab"], "--coord"),
-    (["--prevalence", "distress"], "--prevalence"), (["--prevalence", "distress=nan"], "--declared-prevalence"),
-    (["--prevalence", "other=0.2"], "--declared-prevalence"),
+    (["--prevalence", "distress"], "--prevalence"), (["--prevalence", "distress=nan"], "--prevalence"),
+    (["--prevalence", "other=0.2"], "--prevalence"),
 ])
 def test_init_refuses_what_cannot_be_used_and_leaves_nothing(tmp_path: Path, change: list[str], word: str) -> None:
     result = run("init", tmp_path / "one", *INIT, *change)
@@ -151,7 +197,8 @@ Study test (SYNTHETIC)
     public records.
 
 Who asks
-  The coordinator whose key you pinned, KEY…; the signature fits the plan.
+  The coordinator whose key you pinned (coordinator_key in node.yaml), KEY…; the
+    signature fits the plan.
   3 partners take part (1 platform, 1 NGO, 1 agency), you as partner-0. At least 3 must answer each
     time, or the study stops.
   Plan HASH
@@ -166,7 +213,11 @@ What will be computed
     people are withheld.
 
 On whom (these numbers are exact, for your eyes, and stay here)
-  16 people train the model, with 31 records.
+  20 people here. 16 train the model, with 31 records.
+  2 people do not train: held out to measure the model at home (about 20% of people, chosen by lot;
+    they are never trained on).
+  2 people do not train: none of their records is labelled positive or negative for recruitment or
+    distress.
   20 people count in the table.
 
 What it costs each of these people
@@ -191,8 +242,9 @@ What leaves this house
 What never leaves
   Records, texts, person ids and their pseudonyms, labels, and which records or people the model
     flags.
-  The exact number of your records or people: learning uses your public number of slots instead, and
-    every count in the table carries noise.
+  The exact number of your records or people: learning uses your public number of slots instead (the
+    round number in node.yaml that your people fit into), and every count in the table carries
+    noise.
 
 Not covered
   People who are only mentioned in somebody else's records; what you publish yourself; the time that
@@ -204,12 +256,15 @@ Your rules
   kept    tasks: recruitment, distress (allowed: recruitment, distress)
   kept    encoders: hashed-ngrams (allowed: hashed-ngrams)
   kept    statistics: regional_table (allowed: regional_table)
-  kept    minimum_partners: 3 (allowed: at least 1)
-  kept    least_noise_multiplier: 5 (allowed: at least 1)
-  kept    least_l2_clip_norm: 0.5 (allowed: at least 0.1)
-  kept    least_table_noise_scale: 2 (allowed: at least 1)
+  kept    minimum_partners: 3 (allowed: at least 1); partners that must answer
+  kept    least_noise_multiplier: 5 (allowed: at least 1); noise of a training step, in clip norms
+  kept    least_l2_clip_norm: 0.5 (allowed: at least 0.1); clip norm: the most that one person can
+    move a training step
+  kept    least_table_noise_scale: 2 (allowed: at least 1); noise in each number of the table, in
+    people
   kept    ceilings.delta: δ = 1e-05 (allowed: at most 1e-05)
-  kept    ceilings.round: ε = 3.714 for its dearest request (at δ = 1e-05) (allowed: at most 20)
+  kept    ceilings.round: ε = 3.714 for the request that costs most (at δ = 1e-05) (allowed: at most
+    20)
   kept    ceilings.study: ε = 4.145 for the study (at δ = 1e-05) (allowed: at most 50)
   kept    ceilings.year: ε = 4.145 for the study alone (at δ = 1e-05) (allowed: at most 100)
   kept    ceilings.total: ε = 4.145 for the study alone (at δ = 1e-05) (allowed: at most 200)
@@ -273,6 +328,28 @@ def test_a_review_tells_of_records_without_a_person(tmp_path: Path, plan_file: P
     output = " ".join(run("review", plan_file, "--home", home.path).stdout.split())
     assert sentence in output
     assert f"{30 if rule == 'refuse' else 40} people count in the table" in output
+
+
+def test_everybody_who_drops_out_is_given_a_reason(tmp_path: Path, plan_file: Path, plan: StudyPlan) -> None:
+    records = make_records(40, people=25, seed=3)
+    elsewhere = (RegionMention(code="XA-09", role=RegionRole.ORIGIN),)
+    lost = {record.actor_key for record in records[:5]}
+    records = [record.model_copy(update={"regions": elsewhere if record.actor_key in lost else record.regions,
+                                         "retention_until": DAY.replace(year=2020 if i >= 38 else 2099)})
+               for i, record in enumerate(records)]
+    home = make_home(tmp_path, 0, records=records)
+    found = json.loads(run("review", plan_file, "--home", home.path, "--json").stdout)["own_records"]
+    here = {record.actor_key for record in records[:38]}
+    assert (found["people"], found["withheld"]) == (len(here), 2)
+    labelled = {record.actor_key for record in records[:38] if any(
+        label.value in (LabelValue.POSITIVE, LabelValue.NEGATIVE) for label in record.labels)}
+    assert found["training_people"] + found["held_out_people"] == len(labelled)
+    assert found["counted_people"] == len(here - lost)
+    output = " ".join(run("review", plan_file, "--home", home.path).stdout.split())
+    for said in (f"{len(here)} people here", f"{found['held_out_people']} people do not train: held out to measure",
+                 f"{len(lost)} people do not count: none of their records has a region of the plan as origin or obs",
+                 "2 records take no part: retention has ended"):
+        assert said in output
 
 
 def test_a_review_before_any_record_says_so(tmp_path: Path, plan_file: Path) -> None:
@@ -345,6 +422,10 @@ def test_without_rules_there_is_nothing_to_hold_a_plan_against(home: NodeHome, p
     result = run(command, plan_file, "--home", home.path)
     assert result.exit_code == 2
     assert "no rules" in result.stderr
+    assert "copy its policy.yaml here" in result.stderr
+    (home.path / "policy.yaml").write_text("")
+    (home.path / "policy.yaml").chmod(0o600)
+    assert "policy.yaml: holds no rules." in run(command, plan_file, "--home", home.path).stderr
     assert run(command, plan_file, "--home", home.path / "nowhere").exit_code == 2
     assert run(command, plan_file.with_name("nowhere"), "--home", home.path).exit_code == 2
 
@@ -360,7 +441,7 @@ def test_approving_shows_the_review_and_asks_for_the_name(home: NodeHome, plan: 
     assert require_approval(home, plan).decision is Decision.APPROVED
     again = run("review", plan_file, "--home", home.path)
     assert "this plan was approved here, at ε = 4.145" in again.stdout
-    assert "To withdraw the approval:" in again.stdout
+    assert "To withdraw the approval (what is spent stays spent):" in " ".join(again.stdout.split())
     assert "until you approve" not in again.stdout
 
 
@@ -388,6 +469,72 @@ def test_what_breaks_a_rule_cannot_be_approved(tmp_path: Path, plan: StudyPlan, 
     assert find_approval(home, plan.sha256) is None
     other = make_home(tmp_path, 4)
     assert run("approve", plan_file, "--home", other.path, "--yes").exit_code == 3
+
+
+def test_approving_where_nobody_answers_says_that_nothing_was_written(home: NodeHome, plan_file: Path) -> None:
+    result = run("approve", plan_file, "--home", home.path)
+    assert result.exit_code == 1
+    assert "Nobody answered, so nothing was written." in result.stderr
+    assert "--yes" in result.stderr
+    assert not home.approvals_dir.exists()
+
+
+@pytest.mark.parametrize("command", [["approve", "--yes"], ["decline"]])
+def test_deciding_the_same_again_writes_nothing(home: NodeHome, plan: StudyPlan, plan_file: Path,
+                                                command: list[str]) -> None:
+    decision = {"approve": "approved", "decline": "declined"}[command[0]]
+    run(*command, plan_file, "--home", home.path)
+    path = approval_path(home, plan.sha256)
+    before = path.read_bytes(), path.stat().st_ino
+    again = run(command[0], plan_file, "--home", home.path)
+    assert again.exit_code == 0
+    assert f"This plan was already {decision} on 20" in again.stdout
+    assert "Nothing was written" in again.stdout
+    assert json.loads(run(*command, plan_file, "--home", home.path, "--json").stdout)["decision"] == decision
+    assert (path.read_bytes(), path.stat().st_ino) == before
+
+
+def test_what_a_plan_has_spent_is_told_and_stays_spent(home: NodeHome, plan: StudyPlan, plan_file: Path) -> None:
+    run("approve", plan_file, "--home", home.path, "--yes")
+    with open_account(home, POLICY.ceilings) as ledger:
+        ledger.answer(LedgerRequest.of(plan, Stage.TRAIN, 1, "a" * 64), ceilings=POLICY.ceilings, work=lambda: b"reply")
+        with pytest.raises(RuntimeError):
+            ledger.answer(LedgerRequest.of(plan, Stage.TABLE, 1, "a" * 64), ceilings=POLICY.ceilings, work=_lost)
+    spent = up(price(plan).total)
+    review = " ".join(run("review", plan_file, "--home", home.path).stdout.split())
+    assert f"This study has begun: 1 request was answered, 1 without a reply. ε = {spent} is spent on it" in review
+    declined = run("decline", plan_file, "--home", home.path)
+    assert f"1 of its requests were answered before: ε = {spent} is spent on each person here" in declined.stdout
+    assert "stays spent" in declined.stdout
+    run("approve", plan_file, "--home", home.path, "--yes")
+    (home.path / "ledger.head").unlink()
+    declined = run("decline", plan_file, "--home", home.path)
+    assert declined.exit_code == 0
+    assert "could not be read" in declined.stdout
+
+
+def _lost() -> bytes:
+    raise RuntimeError("the process died")
+
+
+def test_a_declined_plan_is_not_offered_to_be_declined(home: NodeHome, plan_file: Path, tmp_path: Path) -> None:
+    assert "nothing was spent on it" in run("decline", plan_file, "--home", home.path).stdout
+    assert "partner decline" not in run("review", plan_file, "--home", home.path).stdout
+    strict = make_home(tmp_path / "strict", 0, policy=POLICY.model_copy(update={"minimum_partners": 9}))
+    run("decline", plan_file, "--home", strict.path)
+    review = run("review", plan_file, "--home", strict.path).stdout
+    assert "cannot run here" in review
+    assert "To decline" not in review
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_plan_file_that_was_cut_short_is_said_to_be(home: NodeHome, plan_file: Path, share: float) -> None:
+    whole = plan_file.read_text()
+    plan_file.write_text(whole[:int(len(whole) * share)])
+    result = run("review", plan_file, "--home", home.path)
+    assert result.exit_code == 2
+    assert f"{plan_file}: is not a valid study plan: it ends too soon" in result.stderr
+    assert "JSON" not in result.stderr
 
 
 def test_declining_and_thinking_again(home: NodeHome, plan: StudyPlan, plan_file: Path) -> None:

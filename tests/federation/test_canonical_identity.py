@@ -74,5 +74,13 @@ def test_secrets_are_private_and_never_overwritten(tmp_path: Path) -> None:
     path.chmod(0o640)
     with pytest.raises(InputError, match="0640"):
         read_secret(path)
-    with pytest.raises(InputError, match="missing"):
+    with pytest.raises(InputError, match=r"missing.* What to do: bring it back from a backup"):
         read_secret(tmp_path / "none")
+    with pytest.raises(InputError, match="What to do: start again"):
+        read_secret(tmp_path / "none", lost="start again")
+
+
+def test_a_file_that_holds_no_key_is_said_to_hold_none(tmp_path: Path) -> None:
+    write_secret(tmp_path / "key", b"k" * 31)
+    with pytest.raises(InputError, match=r"holds 31 bytes.*exactly 32"):
+        SigningKey.load(tmp_path / "key")

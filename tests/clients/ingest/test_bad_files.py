@@ -49,6 +49,17 @@ def test_refused_as_a_whole(desk: Desk, name: str, content: bytes, message: str)
     assert len(desk.store) == 0
 
 
+def test_a_wrong_encoding_is_not_guessed(desk: Desk) -> None:
+    """A command that fits another encoding would change letters, and nobody would be told."""
+    path = desk.folder / "a.csv"
+    path.write_bytes((HEADER + line(1, "fat\u0103")).encode("windows-1250"))
+    with pytest.raises(InputError) as error:
+        desk.ingest(path)
+    for said in ("Windows-1250", "Windows-1251", "Windows-1252", "the encoding that it was exported in"):
+        assert said in str(error.value)
+    assert "iconv" not in str(error.value)
+
+
 def test_folder_and_nothing(desk: Desk) -> None:
     with pytest.raises(InputError, match="folder"):
         desk.ingest(desk.folder)

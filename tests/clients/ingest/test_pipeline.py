@@ -138,6 +138,69 @@ def test_quarantine_keeps_an_id_that_is_a_uuid_and_redacts_any_other(desk: Desk)
     assert [row["row"] for row in kept] == [2, 3, 4]
 
 
+def test_nothing_is_kept_of_a_row_whose_retention_has_ended(desk: Desk) -> None:
+    content = rows(1, text=f"{NEEDLE} is here", person="someone-77", retention_until="2020-01-01")
+    report = desk.ingest(write_csv(desk.folder / "a.csv", content))
+    [kept] = desk.set_aside(report)
+    assert (kept["row"], kept["field"], kept["reason"]) == (2, "retention_until", "retention_expired")
+    assert kept["values"] == {}
+
+
+def test_the_same_file_again_replaces_what_it_set_aside(desk: Desk) -> None:
+    content = rows(3)
+    content[0]["channel"] = "smoke"
+    path = write_csv(desk.folder / "a.csv", content)
+    reports = [desk.ingest(path) for _ in range(3)]
+    assert list(desk.quarantine.iterdir()) == [reports[-1].quarantine_file]
+    assert len(desk.set_aside(reports[-1])) == 1
+    # Another file of the same name is another file: its rows may be nowhere else.
+    other = desk.ingest(write_csv(path, [{**content[0], "source_id": "9"}]))
+    assert set(desk.quarantine.iterdir()) == {reports[-1].quarantine_file, other.quarantine_file}
+    # Once every row can be used, nothing is left of those that could not.
+    write_csv(path, content)
+    right = load_mapping("leelight")
+    right = right.model_copy(update={"channel": right.channel.model_copy(update={
+        "values": {"smoke": "public_post", "public_post": "public_post"}})})
+    assert desk.ingest(path, right).exit_code == 0
+    assert list(desk.quarantine.iterdir()) == [other.quarantine_file]
+
+
+def test_what_was_set_aside_stays_until_the_file_was_read_again_whole(desk: Desk) -> None:
+    content = rows(3_000, language="en")
+    content[0]["channel"] = "smoke"
+    path = write_csv(desk.folder / "a.csv", content)
+    first = desk.ingest(path).quarantine_file
+
+    def broken(_: int) -> None:
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError):
+        desk.ingest(path, progress=broken)
+    assert first in desk.quarantine.iterdir()
+    assert len(list(desk.quarantine.iterdir())) == 2
+    last = desk.ingest(path).quarantine_file
+    assert list(desk.quarantine.iterdir()) == [last]
+
+
+@pytest.mark.parametrize("more", [{}, {"country_only": "RO"}])
+def test_a_region_that_is_none_is_told_where_the_country_goes(desk: Desk, more: dict[str, str]) -> None:
+    report = desk.ingest(write_csv(desk.folder / "a.csv", rows(1, region="Iasi", **more)))
+    told = "or leave it empty and write the country, such as RO, in column country_only"
+    assert told in report.faults[0].what_to_do
+    assert told in desk.set_aside(report)[0]["remedy"]
+
+
+def test_a_file_that_lacks_columns_is_told_what_it_has_and_which_may_be_meant(desk: Desk) -> None:
+    content = [{"Text": "a", "observed": "2025-03-01", "chanel": "public_post", "consent_basis": "consent", "zz": 1}]
+    with pytest.raises(InputError) as error:
+        desk.ingest(write_csv(desk.folder / "a.csv", content), retention_until=date(2030, 1, 1))
+    told = str(error.value)
+    assert "lacks columns that mapping leelight needs: channel, observed_at, text" in told
+    assert "It has: Text, observed, chanel, consent_basis, zz" in told
+    assert "rename chanel to channel, observed to observed_at, Text to text if" in told
+    assert "indicator" not in told
+
+
 @pytest.mark.parametrize(("change", "field", "allowed"), [
     ({"channel": "smoke"}, "channel", {"public_post", "helpline_call"}),
     ({"label_distress": "maybe"}, "label_distress", {"positive", "negative", "unverified"}),

@@ -1,0 +1,54 @@
+"""Asking somebody at the terminal, and noticing that nobody is there."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from federation.errors import InputError
+
+
+def somebody_there() -> bool:
+    """Whether a person can be asked."""
+    return sys.stdin.isatty()
+
+
+def ask_until(question: str, check: Callable[[str], Any]) -> Any:
+    """The first answer that `check` accepts, as `check` gives it back; what is wrong with the others is said.
+
+    Raises:
+        typer.Abort: if the question is broken off.
+    """
+    while True:
+        try:
+            return check(_prompt(question))
+        except InputError as error:
+            print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in an answer as markup
+
+
+def answer(question: str) -> str | None:
+    """What was answered; None where nobody is there or the question was broken off, after saying so.
+
+    An answer that is piped in counts: whoever pipes it has decided.
+    """
+    try:
+        return _prompt(question)
+    except typer.Abort:
+        typer.echo("\nNobody answered, so nothing was written. Where there is no terminal, decide beforehand and add "
+                   "--yes.", err=True)
+        return None
+
+
+def confirmed(question: str) -> bool:
+    """Whether the question was answered with "yes" in full; says that nothing was written if not."""
+    found = answer(f"{question} Type yes")
+    if found is not None and found.lower() != "yes":
+        typer.echo("That is not yes. Nothing was written.", err=True)
+    return found is not None and found.lower() == "yes"
+
+
+def _prompt(question: str) -> str:
+    return str(typer.prompt(question, err=True, default="", show_default=False)).strip()
