@@ -24,6 +24,8 @@ _KINDS = {PartnerKind.PLATFORM: ("platform", "platforms"), PartnerKind.NGO: ("NG
 _WRONGLY = 0.01
 _GLOSSES = {
     "minimum_partners": "; partners that must answer",
+    "distributed_noise": "; parts whose noise is in the sum of all partners alone",
+    "least_colluders": "; partners that may work with the coordinator",
     "least_noise_multiplier": "; noise of a training step, in clip norms",
     "least_l2_clip_norm": "; clip norm: the most that one person can move a training step",
     "least_table_noise_scale": "; noise in each number of the table, in people"}
@@ -42,7 +44,7 @@ def as_text(review: Review, *, plan_path: str, home_path: str) -> str:
         ("What leaves this house", _leaves(plan)),
         ("What never leaves", _stays()),
         ("Not covered", _not_covered(review)),
-        ("Your rules", _rules(review)),
+        ("Your rules", _rules(review, home_path)),
         ("How to decide", _decide(review, plan_path, home_path)),
     )
     return "\n\n".join("\n".join([title, *(line for text in lines for line in _indented(text))])
@@ -80,9 +82,9 @@ def _who(review: Review) -> Iterator[str]:
 
 def _what(plan: StudyPlan) -> Iterator[str]:
     training, table = plan.training, plan.statistics
-    yield (f"Learning: a model that tells {_and(plan.tasks)} from other texts, in {training.rounds} rounds of "
-           f"{training.local_steps} steps, with at most {training.max_records_per_person} records of each person. "
-           f"Texts are turned into numbers on this machine by {plan.encoder.name} {plan.encoder.version}.")
+    yield (f"Learning: a model that tells {_and(plan.tasks)} from other texts, in "
+           f"{_count(training.rounds, 'round', 'rounds')} of {_count(training.local_steps, 'step', 'steps')}, with at most "
+           f"{training.max_records_per_person} records of each person. Texts are turned into numbers on this machine by {plan.encoder.name} {plan.encoder.version}.")
     yield (f"Counting: how many people have a record in each of {len(table.regions)} regions as {_and(table.roles)}, "
            f"and how many of those the model flags for {_and(plan.tasks)}. Each person counts once.")
     yield (f"Publishing: rates by region with their uncertainty. Cells that are meant to hold fewer than "
@@ -167,7 +169,7 @@ def _leaves(plan: StudyPlan) -> Iterator[str]:
 
 def _how(aggregation: Aggregation, what: str) -> str:
     if aggregation is Aggregation.LOCAL:
-        return f"All its noise is added on this machine before {what} leaves."
+        return f"All the noise is added on this machine before {what} leaves."
     return (f"A share of the noise is added on this machine, and {what} leaves under a mask: the coordinator can learn "
             "the sum over all partners, and nobody can learn yours.")
 
@@ -193,13 +195,13 @@ def _not_covered(review: Review) -> Iterator[str]:
         yield "And as this is a rehearsal, nobody at all."
 
 
-def _rules(review: Review) -> Iterator[str]:
+def _rules(review: Review, home_path: str) -> Iterator[str]:
     if review.unknown:
         yield ("BROKEN  the plan hides your numbers among those of other partners, and you have not confirmed the keys "
                "of these. What to do: ask each of them, by telephone or in person, for its public key. If it is this "
                "one, run:")
     for entry in review.unknown:
-        yield f"$ leelight partner know {entry.name} {entry.public_key}"
+        yield f"$ leelight partner know {entry.name} {entry.public_key} --home {quote(home_path)}"
     yield from (f"BROKEN  {obstacle}" for obstacle in review.obstacles)
     for finding in sorted(review.findings, key=lambda finding: finding.met):
         if finding.met:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -233,10 +234,10 @@ What remains in the account
     year, 200 ever, at δ = 1e-05.
 
 What leaves this house
-  2 model updates, one in each round, of 130 numbers. Noise is added on this machine before an
-    update leaves.
+  2 model updates, one in each round, of 130 numbers. All the noise is added on this machine before
+    an update leaves.
   One table of 3 regions × 2 roles × 3 numbers (people, and people flagged for recruitment and
-    distress). Noise is added to each of its 18 numbers on this machine before it leaves.
+    distress). All the noise is added on this machine before the table leaves.
   Your partner's name and, where this node declines, one of a few fixed words.
 
 What never leaves
@@ -262,6 +263,8 @@ Your rules
     move a training step
   kept    least_table_noise_scale: 2 (allowed: at least 1); noise in each number of the table, in
     people
+  kept    distributed_noise: none (allowed: statistics, training); parts whose noise is in the sum
+    of all partners alone
   kept    ceilings.delta: δ = 1e-05 (allowed: at most 1e-05)
   kept    ceilings.round: ε = 3.714 for the request that costs most (at δ = 1e-05) (allowed: at most
     20)
@@ -289,6 +292,31 @@ def test_a_review_in_full(home: NodeHome, plan: StudyPlan, plan_file: Path) -> N
     result = run("review", plan_file, "--home", home.path)
     assert result.exit_code == 0, result.output
     assert _blanked(result.stdout, plan, plan_file, home) == GOLDEN
+
+
+def test_a_review_of_secure_sums_says_whom_to_ask_for_what(tmp_path: Path) -> None:
+    plan = make_plan(4, secure="both", colluders=1, quorum=3, noise_scale=6.0)
+    home = make_home(tmp_path / "my homes", 0, records=make_records(40, people=25, seed=3))
+    (home.path / "partners.yaml").write_text(f"partner-1: {plan.roster[1].public_key}\n")
+    (home.path / "partners.yaml").chmod(0o600)
+    (tmp_path / "plan.json").write_text(sign(plan).to_json())
+    result = run("review", tmp_path / "plan.json", "--home", home.path)
+    assert result.exit_code == 3
+    told = " ".join(result.stdout.split())
+    assert ("noise in the sum protects them as long as at most 1 of the 4 partners works with the coordinator, and in "
+            "return the results are much sharper. At least 3 partners are in every sum." in told)
+    assert "the table leaves under a mask: the coordinator can learn the sum over all partners" in told
+    found = json.loads(run("review", tmp_path / "plan.json", "--home", home.path, "--json").stdout)
+    assert found["keys_not_confirmed"] == {entry.name: entry.public_key for entry in plan.roster[2:]}
+    assert run("approve", tmp_path / "plan.json", "--home", home.path, "--yes").exit_code == 3
+    # The commands are there to be copied as they are.
+    commands = [line.split(maxsplit=2)[2] for line in result.stdout.splitlines() if "partner know" in line]
+    assert len(commands) == 2
+    for command in commands:
+        assert run(*shlex.split(command)).exit_code == 0
+    assert run("approve", tmp_path / "plan.json", "--home", home.path, "--yes").exit_code == 0
+    for arguments in (("partner-2", "0" * 64), ("partner-9", "0" * 63), ("P 9", "0" * 64)):
+        assert run("know", *arguments, "--home", home.path).exit_code == 2
 
 
 def test_the_numbers_are_the_ones_that_the_node_works_with(home: NodeHome, plan: StudyPlan, plan_file: Path) -> None:
@@ -366,7 +394,7 @@ def test_broken_rules_come_first_and_end_without_a_way_to_approve(tmp_path: Path
     lines = result.stdout.splitlines()
     rules = lines[lines.index("Your rules") + 1:]
     marks = [line.split()[0] for line in rules if line.startswith(("  kept", "  BROKEN"))]
-    assert marks == ["BROKEN"] * 2 + ["kept"] * 12
+    assert marks == ["BROKEN"] * 2 + ["kept"] * 13
     assert "partner approve" not in result.stdout
     assert "partner decline" in result.stdout
     found = json.loads(run("review", plan_file, "--home", home.path, "--json").stdout)
