@@ -39,7 +39,7 @@ TAIL: Final = 2.0**-124
 on both sides together, and further wherever the scale is so small that single integers weigh more."""
 
 _LOT = 2**14
-"""Values worked on at a time: few enough to stay in a cache."""
+"""Values worked on at a time: few enough for a cache, and for memory that is used again and not asked for anew."""
 _BINS = 1024
 _COLUMN_BITS = 54
 """A 64-bit word picks one of 2^10 columns and a point in a column of capacity 2^54."""
