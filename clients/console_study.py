@@ -94,7 +94,7 @@ def decline(plan: PlanFile, home: Home, as_json: AsJson = False) -> None:
 def _read(plan: Path, home: Path) -> tuple[NodeHome, SignedPlan]:
     from clients.node import NodeHome
     from federation.plan import SignedPlan, read_plan_file
-    from federation.privacy.guarantee import check_claim
+    from federation.secure import check_plan
 
     node = NodeHome.load(home)
     text = read_plan_file(plan)
@@ -104,7 +104,7 @@ def _read(plan: Path, home: Path) -> tuple[NodeHome, SignedPlan]:
         raise InputError(str(plan), "is not a valid study plan: it ends too soon, or is another kind of file",
                          remedy="copy the whole file as the coordinator sent it, or ask for it again") from None
     signed = SignedPlan.open(text, trusted_key=node.settings.coordinator_key)
-    check_claim(signed.plan)
+    check_plan(signed.plan)
     return node, signed
 
 

@@ -27,7 +27,7 @@ from federation.errors import InputError, Refusal, RefusalCode
 from federation.messages import Reply, Request, read_request, reply_content
 from federation.plan import SignedPlan, StudyPlan
 from federation.plan_parts import RosterEntry
-from federation.privacy.guarantee import check_claim
+from federation.secure import check_plan
 
 NODES_VARIABLE = "LEELIGHT_NODES"
 log = logging.getLogger("leelight.node")
@@ -67,7 +67,7 @@ def find_home(context: Context) -> NodeHome:
 def _verified(text: str, trusted_key: str) -> StudyPlan:
     try:
         plan = SignedPlan.open(text, trusted_key=trusted_key).plan
-        check_claim(plan)
+        check_plan(plan)
     except InputError as error:
         code = RefusalCode.PLAN_NOT_TRUSTED if error.name == "plan.public_key" else RefusalCode.PLAN_INVALID
         raise Refusal(code, str(error)) from None

@@ -83,8 +83,9 @@ def _who(review: Review) -> Iterator[str]:
 def _what(plan: StudyPlan) -> Iterator[str]:
     training, table = plan.training, plan.statistics
     yield (f"Learning: a model that tells {_and(plan.tasks)} from other texts, in "
-           f"{_count(training.rounds, 'round', 'rounds')} of {_count(training.local_steps, 'step', 'steps')}, with at most "
-           f"{training.max_records_per_person} records of each person. Texts are turned into numbers on this machine by {plan.encoder.name} {plan.encoder.version}.")
+           f"{_count(training.rounds, 'round', 'rounds')} of {_count(training.local_steps, 'step', 'steps')}, with at "
+           f"most {training.max_records_per_person} records of each person. Texts are turned into numbers on this "
+           f"machine by {plan.encoder.name} {plan.encoder.version}.")
     yield (f"Counting: how many people have a record in each of {len(table.regions)} regions as {_and(table.roles)}, "
            f"and how many of those the model flags for {_and(plan.tasks)}. Each person counts once.")
     yield (f"Publishing: rates by region with their uncertainty. Cells that are meant to hold fewer than "

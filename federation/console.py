@@ -73,9 +73,10 @@ def as_dict(plan: StudyPlan) -> dict[str, Any]:
     """
     from dataclasses import asdict
 
-    from federation.privacy.guarantee import ADJACENCY, UNIT, check_claim, price
+    from federation.privacy.guarantee import ADJACENCY, UNIT, price
+    from federation.secure import check_plan
 
-    check_claim(plan)
+    check_plan(plan)
     return {"plan_sha256": plan.sha256, "study": plan.study, "label": plan.label, "rehearsal": plan.rehearsal,
             "privacy_unit": UNIT.value, "adjacency": ADJACENCY.value, "rounds": plan.training.rounds,
             "price": asdict(price(plan))}
@@ -87,10 +88,11 @@ def as_text(plan: StudyPlan) -> str:
     Raises:
         InputError: if the plan claims to cost less.
     """
-    from federation.privacy.guarantee import UNIT, check_claim, price
+    from federation.privacy.guarantee import UNIT, price
+    from federation.secure import check_plan
     from federation.privacy.units import up
 
-    check_claim(plan)
+    check_plan(plan)
     cost = price(plan)
     several = "".join(f"\n  at {k} partners  ε = {up(epsilon)}" for k, epsilon in cost.at_partners)
     warning = "\nA rehearsal: its noise can be repeated and protects nobody.\n" if plan.rehearsal else ""

@@ -1,4 +1,7 @@
-"""Which sums a plan asks for: the public facts of each session of secure aggregation, the same on both sides."""
+"""Which sums a plan asks for: the public facts of each session of secure aggregation, the same on both sides.
+
+And the one check that every side makes of a plan before it acts on it, `check_plan`.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from federation.errors import InputError
 from federation.grid import SUM_BITS
 from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
-from federation.privacy.guarantee import partner_noise
+from federation.privacy.guarantee import Price, check_claim, partner_noise
 from federation.secagg import SessionSpec
 
 MOST_PEOPLE = 2**26
@@ -54,3 +57,16 @@ def session_of(plan: StudyPlan, purpose: Purpose, round_number: int, attempt: in
         plan_sha256=plan.sha256, purpose=purpose.value, round_number=round_number, attempt=attempt, length=length,
         bound=most + math.ceil(_REACH * scale), roster=tuple((entry.name, entry.public_key) for entry in plan.roster),
         colluders=plan.secure_aggregation.colluders, quorum=plan.conduct.quorum)
+
+
+def check_plan(plan: StudyPlan) -> Price:
+    """Everything about a plan that its own fields cannot tell by themselves, before anything runs.
+
+    Raises:
+        InputError: if its price is claimed too low, exact noise cannot vouch for it, or a sum would not fit.
+    """
+    found = check_claim(plan)
+    for purpose, part in ((Purpose.TRAIN, plan.training), (Purpose.TABLE, plan.statistics)):
+        if part.aggregation is Aggregation.SECURE:
+            session_of(plan, purpose, 1, 0)
+    return found

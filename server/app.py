@@ -15,7 +15,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from federation.errors import InputError
 from federation.plan import SignedPlan
-from federation.privacy.guarantee import check_claim
+from federation.secure import check_plan
 from server.coordinator import CoordinatorHome
 from server.rounds import Observer, RoundLoop, StageReport
 
@@ -51,7 +51,7 @@ def make_app(observer: Observer) -> ServerApp:
     def main(grid: Grid, context: Context) -> None:
         home = find_home(context)
         signed = SignedPlan.open(str(context.run_config["plan"]), trusted_key=home.signing_key().public)
-        check_claim(signed.plan)
+        check_plan(signed.plan)
         home.keep(signed, RoundLoop(grid, signed.plan, observer).run())
 
     return server_app

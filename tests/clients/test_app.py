@@ -159,7 +159,7 @@ def test_no_exception_text_leaves_or_is_logged(home: NodeHome, plan: StudyPlan, 
         raise ValueError(QUOTED)
 
     approve(home, plan)
-    for where, name in ((door, "check_claim"), (work, "prepare"), (work, "train_round"), (work, "noisy_table")):
+    for where, name in ((door, "check_plan"), (work, "prepare"), (work, "train_round"), (work, "noisy_table")):
         door._verified.cache_clear()
         work._works.clear()
         with monkeypatch.context() as patch, caplog.at_level(logging.DEBUG):
