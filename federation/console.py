@@ -74,12 +74,12 @@ def as_dict(plan: StudyPlan) -> dict[str, Any]:
     from dataclasses import asdict
 
     from federation.privacy.guarantee import ADJACENCY, UNIT, price
-    from federation.secure import check_plan
+    from federation.secure import check_plan, noise_in_words
 
     check_plan(plan)
     return {"plan_sha256": plan.sha256, "study": plan.study, "label": plan.label, "rehearsal": plan.rehearsal,
             "privacy_unit": UNIT.value, "adjacency": ADJACENCY.value, "rounds": plan.training.rounds,
-            "price": asdict(price(plan))}
+            "noise": noise_in_words(plan), "price": asdict(price(plan))}
 
 
 def as_text(plan: StudyPlan) -> str:
@@ -88,13 +88,16 @@ def as_text(plan: StudyPlan) -> str:
     Raises:
         InputError: if the plan claims to cost less.
     """
+    from textwrap import fill
+
     from federation.privacy.guarantee import UNIT, price
-    from federation.secure import check_plan
     from federation.privacy.units import up
+    from federation.secure import check_plan, noise_in_words
 
     check_plan(plan)
     cost = price(plan)
     several = "".join(f"\n  at {k} partners  ε = {up(epsilon)}" for k, epsilon in cost.at_partners)
+    noise = fill(f"Its noise: {noise_in_words(plan)}.", width=100)
     warning = "\nA rehearsal: its noise can be repeated and protects nobody.\n" if plan.rehearsal else ""
     return f"""Study {plan.study} ({plan.label}), plan {plan.sha256}
 {warning}
@@ -105,6 +108,8 @@ as ε at δ = {cost.delta:g}, each an upper bound:
   learning       ε = {up(cost.training)}
   counting       ε = {up(cost.statistics)}
   together       ε = {up(cost.total)}   composed, not added
+
+{noise}
 
 The same person with records at several partners, together:
 {several}"""

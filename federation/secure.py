@@ -70,3 +70,15 @@ def check_plan(plan: StudyPlan) -> Price:
         if part.aggregation is Aggregation.SECURE:
             session_of(plan, purpose, 1, 0)
     return found
+
+
+def noise_in_words(plan: StudyPlan) -> str:
+    """Where a plan's noise is, and on whom the promise then rests."""
+    secure = plan.secure_aggregation
+    if secure is None:
+        return "all of it is added by each partner; nobody need be trusted"
+    parts = [name for name, part in (("training", plan.training), ("statistics", plan.statistics))
+             if part.aggregation is Aggregation.SECURE]
+    return (f"{' and '.join(parts)} summed securely: only the sum carries it, and the promise holds while at most "
+            f"{secure.colluders} of {len(plan.roster)} partners {'works' if secure.colluders == 1 else 'work'} with "
+            "the coordinator")

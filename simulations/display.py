@@ -16,6 +16,7 @@ from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import ADJACENCY, UNIT, Price
 from federation.privacy.units import up
+from federation.secure import noise_in_words
 from server.rounds import StageReport
 from simulations.federation import FederationResult
 from simulations.homes import SourceOutcome
@@ -25,17 +26,6 @@ _METHOD_NAMES = {
     "federated_without_privacy": "Federated, unprotected",
     "pooled_without_privacy": "Pooled, unprotected",
 }
-
-
-def in_words(plan: StudyPlan) -> str:
-    """Which parts are summed securely, and on whom the promise then rests."""
-    parts = [name for name, part in (("training", plan.training), ("statistics", plan.statistics))
-             if part.aggregation is Aggregation.SECURE]
-    if plan.secure_aggregation is None:
-        return "all of it is added by each partner; nobody need be trusted"
-    colluders = plan.secure_aggregation.colluders
-    return (f"{' and '.join(parts)} summed securely: only the sum carries it, and the promise holds while at most "
-            f"{colluders} of {len(plan.roster)} partners {'works' if colluders == 1 else 'work'} with the coordinator")
 
 
 class TerminalDisplay:
@@ -73,7 +63,7 @@ class TerminalDisplay:
                          f"{training.noise_multiplier:g} × clip, divisor from public slots"),
             ("Statistics", f"ε ≤ {up(cost.statistics)}: discrete Gaussian of scale {plan.statistics.noise_scale:g} in "
                            f"{'each table' if plan.statistics.aggregation is Aggregation.LOCAL else 'the sum'}"),
-            ("Noise", in_words(plan)),
+            ("Noise", noise_in_words(plan)),
             ("Together", f"[bold]ε ≤ {up(cost.total)} at δ = {cost.delta:g}[/bold] (composed as privacy loss "
                          "distributions, an upper bound)"),
             ("At several partners", f"the same person's ε: {several}"),
