@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import yaml
@@ -35,16 +36,25 @@ def known_partners(home: Path) -> dict[str, str]:
     if path.stat().st_mode & 0o022:
         raise InputError(str(path), "others on this machine can change it", bound="mode 0600",
                          remedy=f"look through it, then chmod 600 {path}")
+    found = _parsed(path.read_bytes())
+    if found is None:
+        raise InputError(str(path), "is not a list of partners with their keys", bound="lines of `name: key`",
+                         remedy="correct it, or remove it and confirm the keys again with `leelight partner know`")
+    return dict(found)
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: bytes) -> tuple[tuple[str, str], ...] | None:
+    # Kept by content: a node reads its list with every message, and it seldom changes.
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        found = yaml.safe_load(text) or {}
     except (yaml.YAMLError, UnicodeError):
-        found = None
+        return None
     if not isinstance(found, dict) or not all(
             isinstance(name, str) and isinstance(key, str) and _NAME.fullmatch(name) and _KEY.fullmatch(key)
             for name, key in found.items()):
-        raise InputError(str(path), "is not a list of partners with their keys", bound="lines of `name: key`",
-                         remedy="correct it, or remove it and confirm the keys again with `leelight partner know`")
-    return found
+        return None
+    return tuple(found.items())
 
 
 def know(home: Path, keys: Mapping[str, str]) -> None:

@@ -76,7 +76,8 @@ def noise_in_words(plan: StudyPlan) -> str:
     """Where a plan's noise is, and on whom the promise then rests."""
     secure = plan.secure_aggregation
     if secure is None:
-        return "all of it is added by each partner; nobody need be trusted"
+        return ("each partner adds all of it, so the promise holds against the coordinator, other partners and the "
+                "public")
     parts = [name for name, part in (("training", plan.training), ("statistics", plan.statistics))
              if part.aggregation is Aggregation.SECURE]
     return (f"{' and '.join(parts)} summed securely: only the sum carries it, and the promise holds while at most "

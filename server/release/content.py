@@ -17,6 +17,7 @@ from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import price as compute_price
 from federation.privacy.guarantee import table_variance
 from federation.regions import region_name
+from federation.secure import noise_in_words
 from federation.statistics import SummedTables
 from server.release.estimate import CONFIDENCE, PER, Rate, estimate_cells
 from server.release.gate import (
@@ -107,20 +108,21 @@ def _privacy(plan: StudyPlan, tables: SummedTables) -> dict[str, Any]:
              "noise_scale": statistics.noise_scale, "l2_sensitivity": round(tables.layout.l2_sensitivity, 6)},
         ],
         "trust": ("none: a rehearsal, whose noise was drawn from a seed and can be repeated, so it protects nobody"
-                  if plan.rehearsal else _trust(plan)),
+                  if plan.rehearsal else f"noise: {noise_in_words(plan)}"),
+        "secure_sums": _sums(plan),
         "rehearsal": plan.rehearsal,
         "accounting": "PLD (dp-accounting), upper bound",
     }
 
 
-def _trust(plan: StudyPlan) -> str:
+def _sums(plan: StudyPlan) -> dict[str, Any] | None:
+    """Which parts were summed securely, and how many partners may work with the coordinator; None if none was."""
     if plan.secure_aggregation is None:
-        return "local noise: holds against the coordinator, other partners and the public"
-    parts = " and ".join(name for name, part in (("training", plan.training), ("statistics", plan.statistics))
-                         if part.aggregation is Aggregation.SECURE)
-    return (f"distributed noise under secure aggregation for {parts}: holds while at most "
-            f"{plan.secure_aggregation.colluders} of the {len(plan.roster)} partners work with the coordinator; "
-            "whatever else leaves a partner carries local noise, which holds against everybody")
+        return None
+    parts = [name for name, part in (("training", plan.training), ("statistics", plan.statistics))
+             if part.aggregation is Aggregation.SECURE]
+    return {"parts": parts, "colluders": plan.secure_aggregation.colluders, "partners": len(plan.roster),
+            "least_in_a_sum": plan.conduct.quorum}
 
 
 def build_content(

@@ -22,6 +22,7 @@ from federation.plan_parts import (
     StatisticsSpec,
     TrainingSpec,
 )
+from federation.privacy.guarantee import table_variance
 from federation.statistics import SummedTables, TableLayout
 from federation.taxonomy import PartnerKind, RegionRole, Task
 from server.release.bundle import Release, write_release
@@ -68,7 +69,7 @@ def make_tables(plan: StudyPlan, *, seed: int = 3, people: int = 1500) -> Summed
     """Noisy sums of a drawn world; regions differ in size, so that some are withheld."""
     generator = np.random.default_rng(seed)
     layout = TableLayout(regions=plan.statistics.regions, roles=plan.statistics.roles, tasks=plan.tasks)
-    variance = len(plan.roster) * plan.statistics.noise_scale**2
+    variance = table_variance(plan, len(plan.roster))
     reviewed = generator.lognormal(np.log(people), 0.9, layout.shape[:2]).astype(np.int64)
     shares = generator.beta(4.0, 60.0, (*layout.shape[:2], len(plan.tasks)))
     shares[..., -1] *= 1.8

@@ -41,7 +41,9 @@ def test_verifies_and_says_what_it_must(twelve: Path, key: SigningKey) -> None:
     assert privacy["adjacency"] == "replace the person's slot by a null person"
     assert [part["epsilon"] for part in privacy["parts"]] == [2.41, 1.13]
     assert (privacy["total_epsilon"], privacy["delta"]) == (2.98, 1e-5)
-    assert privacy["trust"] == "local noise: holds against the coordinator, other partners and the public"
+    assert privacy["trust"] == ("noise: each partner adds all of it, so the promise holds against the coordinator, "
+                                "other partners and the public")
+    assert privacy["secure_sums"] is None
     assert len(said["cells"]) == 12 * 3 * 2
     assert said["coverage"]["partners"] == {"agency": 1, "ngo": 2, "platform": 2}
 

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from federation.errors import InputError
 from federation.plan import StudyPlan
+from federation.plan_parts import Aggregation, SecureAggregationSpec
 from federation.privacy.guarantee import price
 from federation.privacy.units import up
 from federation.statistics import SummedTables
@@ -127,6 +129,31 @@ def test_a_person_at_several_partners_costs_what_the_review_says(
     assert said == [{"partners": k, "epsilon": epsilon} for k, epsilon in cost.at_partners]
     told = ", ".join(f"ε up to {up(epsilon)} at {k} partners" for k, epsilon in cost.at_partners)
     assert f"{told}, each at the same δ of 1e-05." in words(page(twelve))
+
+
+def test_a_release_of_secure_sums_says_whom_its_promise_rests_on(
+    tmp_path: Path, plan: StudyPlan, twelve: Path, published: Callable[..., Release],
+    tabled: Callable[..., SummedTables],
+) -> None:
+    secure = plan.model_copy(update={
+        "statistics": plan.statistics.model_copy(update={"aggregation": Aggregation.SECURE}),
+        "secure_aggregation": SecureAggregationSpec(colluders=1),
+        "conduct": plan.conduct.model_copy(update={"quorum": 4})})
+    content = published(tmp_path, secure).content
+    assert content["privacy"]["secure_sums"] == {
+        "parts": ["statistics"], "colluders": 1, "partners": 5, "least_in_a_sum": 4}
+    assert "at most 1 of 5 partners works with the coordinator" in content["privacy"]["trust"]
+    # Five shares of 6.5 / sqrt(3) each.
+    assert content["threshold"]["noise_sd"] == pytest.approx(6.5 * (5 / 3) ** 0.5, abs=1e-3)
+    seen = words(page(tmp_path))
+    assert ("Counts were summed under masks: the coordinator saw sums over at least 4 partners and no partner's own "
+            "numbers. The noise in a sum is made up of all partners' shares, and protects as long as at most 1 of the "
+            "5 partners works with the coordinator. Everything else carries each partner's own noise") in seen
+    assert "nobody else need be trusted" not in seen
+    assert "nobody else need be trusted" in words(page(twelve))
+    # Tables that carry another plan's noise are none of this one.
+    with pytest.raises(InputError, match="noise_variance"):
+        published(tmp_path / "other", secure, tabled(plan))
 
 
 def test_why_a_cell_is_withheld_is_told_as_it_is(
