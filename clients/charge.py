@@ -26,7 +26,8 @@ def require_ready(inquiry: Inquiry) -> None:
         raise Refusal(RefusalCode.NOT_CONFIGURED, str(error)) from None
 
 
-def paid(inquiry: Inquiry, stage: Stage, work: Callable[[], Reply], *, asked: str) -> Reply:
+def paid(inquiry: Inquiry, stage: Stage, work: Callable[[], Reply], *, asked: str,
+         ready: Callable[[], None] = lambda: None) -> Reply:
     """Answer through the account.
 
     What the account says in detail is for the partner; to the coordinator goes its code.
@@ -36,10 +37,11 @@ def paid(inquiry: Inquiry, stage: Stage, work: Callable[[], Reply], *, asked: st
         stage: of the plan.
         work: touches the data and gives the reply.
         asked: hash by which the same request is known again.
+        ready: asked before anything is charged; raises a `Refusal` if `work` could not succeed.
     """
     require_ready(inquiry)
     number = max(1, inquiry.request.round_number)
     request = LedgerRequest.of(inquiry.plan, stage, number, asked)
     with open_account(inquiry.home, inquiry.policy.ceilings) as ledger:
-        kept = ledger.answer(request, ceilings=inquiry.policy.ceilings, work=lambda: reply_bytes(work()))
+        kept = ledger.answer(request, ceilings=inquiry.policy.ceilings, work=lambda: reply_bytes(work()), ready=ready)
     return reply_from_bytes(kept, inquiry.entry.name)

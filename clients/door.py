@@ -23,6 +23,7 @@ from flwr.app import Context, Message
 from clients.admission import admitted, listed
 from clients.node import NodeHome
 from clients.policy import Policy
+from clients.sessions import sweep
 from federation.errors import InputError, Refusal, RefusalCode
 from federation.messages import Reply, Request, read_request, reply_content
 from federation.plan import SignedPlan, StudyPlan
@@ -81,6 +82,7 @@ def open_inquiry(message: Message, context: Context) -> Inquiry:
         Refusal: with the code that fits.
     """
     home = find_home(context)
+    sweep(home.sessions_dir)
     plan = _verified(str(context.run_config.get("plan", "")), home.settings.coordinator_key)
     entry = listed(home, plan)
     request = read_request(message)

@@ -131,6 +131,9 @@ def _cost(review: Review) -> Iterator[str]:
     yield (f"Learning ε = {up(cost.training)}, counting ε = {up(cost.statistics)}, together ε = {up(cost.total)}, each "
            f"at δ = {cost.delta:g}. Lower is safer.")
     right = math.ceil(100 * most_recognised(cost.total, cost.delta, wrongly=_WRONGLY) - 1e-9)
+    if secure := review.plan.secure_aggregation:
+        yield (f"These figures hold while at most {secure.colluders} of the {len(review.plan.roster)} partners "
+               f"{'works' if secure.colluders == 1 else 'work'} with the coordinator; see below, what leaves.")
     yield ("That means: somebody who sees everything that leaves here, knows everybody else in your records, and "
            "guesses whether one person is in them, being wrong about 1 in 100 people who are not, is right about at "
            f"most {right} in 100 who are.")
@@ -171,16 +174,18 @@ def _leaves(plan: StudyPlan) -> Iterator[str]:
 def _how(aggregation: Aggregation, what: str) -> str:
     if aggregation is Aggregation.LOCAL:
         return f"All the noise is added on this machine before {what} leaves."
-    return (f"A share of the noise is added on this machine, and {what} leaves under a mask: the coordinator can learn "
-            "the sum over all partners, and nobody can learn yours.")
+    return (f"A share of the noise is added on this machine, and {what} leaves under a mask: the coordinator learns "
+            "the sum over the partners, and not yours.")
 
 
 def _trust(plan: StudyPlan, secure: SecureAggregationSpec) -> str:
-    partners, others = len(plan.roster), secure.colluders
+    partners, others, left = len(plan.roster), secure.colluders, plan.noise_shares
+    bare = ("" if left > 1 else f" If {_count(others, 'partner helps', 'partners help')} the coordinator, the sum may "
+            "show them yours alone, with all of the noise in it.")
     return ("The difference: noise of your own protects people whatever anybody does; noise in the sum protects them "
             f"as long as at most {others} of the {partners} partners {'works' if others == 1 else 'work'} with the "
             f"coordinator, and in return the results are much sharper. At least {plan.conduct.quorum} partners are in "
-            "every sum.")
+            f"every sum.{bare}")
 
 
 def _stays() -> Iterator[str]:

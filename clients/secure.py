@@ -28,7 +28,8 @@ def _asked(inquiry: Inquiry) -> tuple[SumRequest, SessionSpec]:
     if named is None:
         raise Refusal(RefusalCode.BAD_REQUEST, "no sum is named")
     try:
-        return named, session_of(inquiry.plan, Purpose(named.purpose), inquiry.request.round_number, named.attempt)
+        return named, session_of(inquiry.plan, Purpose(named.purpose), inquiry.request.round_number,
+                                 named.attempt, named.model_sha256)
     except ValueError as error:
         raise Refusal(RefusalCode.BAD_REQUEST, str(error)) from None
 
@@ -43,9 +44,8 @@ def keys(inquiry: Inquiry) -> Reply:
     _, spec = _asked(inquiry)
     # Nobody is kept waiting for somebody who cannot take part.
     require_ready(inquiry)
-    files = _files(inquiry)
-    files.sweep(inquiry.plan.conduct.stage_deadline_seconds)
-    return Reply(code=OK, partner=inquiry.entry.name, payload=files.begin(spec))
+    sent = _files(inquiry).begin(spec, seconds=inquiry.plan.conduct.stage_deadline_seconds)
+    return Reply(code=OK, partner=inquiry.entry.name, payload=sent)
 
 
 def masked(inquiry: Inquiry) -> Reply:
@@ -54,27 +54,29 @@ def masked(inquiry: Inquiry) -> Reply:
     from clients import work
 
     named, spec = _asked(inquiry)
-    purpose, model = Purpose(named.purpose), work.asked_model(inquiry)
-    known_by = {"session": spec.session_id.hex(), "model": request_sha256(inquiry.request),
-                "delivery": sha256_hex(named.payload)}
+    purpose, model, files = Purpose(named.purpose), work.asked_model(inquiry), _files(inquiry)
+    if request_sha256(inquiry.request) != named.model_sha256:
+        # Whoever is asked about another model than the others would stand alone in the sum.
+        raise Refusal(RefusalCode.BAD_REQUEST, "the model is not the one that this sum was begun for")
+    known_by = {"session": spec.session_id.hex(), "delivery": sha256_hex(named.payload)}
 
     def answer() -> Reply:
         vector = (work.gradient_part(inquiry, model) if purpose is Purpose.TRAIN
                   else work.table(inquiry, model).ravel())
         # The account keeps the answer for whoever asks again.
-        sent = _files(inquiry).advance(spec, named.payload, lambda participant: participant.masked(
-            named.payload, vector), repeat=False)
+        sent = files.advance(spec, lambda participant: participant.masked(named.payload, vector))
         return Reply(code=OK, partner=inquiry.entry.name, payload=sent)
 
-    return paid(inquiry, _CHARGED[purpose], answer, asked=sha256_hex(canonical_json(known_by)))
+    return paid(inquiry, _CHARGED[purpose], answer, asked=sha256_hex(canonical_json(known_by)),
+                ready=lambda: files.check(spec, lambda participant: participant.check_delivery(named.payload)))
 
 
-def _light(step: Step, *, repeat: bool = True) -> Handler:
+def _light(stage: Stage, step: Step, *, repeat: bool = True) -> Handler:
     """An exchange that only takes the other partners' messages in."""
     def handle(inquiry: Inquiry) -> Reply:
         named, spec = _asked(inquiry)
-        sent = _files(inquiry).advance(spec, named.payload, lambda participant: step(participant, named.payload),
-                                       repeat=repeat)
+        asked = stage.encode() + b" " + named.payload if repeat else None
+        sent = _files(inquiry).advance(spec, lambda participant: step(participant, named.payload), asked=asked)
         return Reply(code=OK, partner=inquiry.entry.name, payload=sent)
 
     return handle
@@ -82,10 +84,10 @@ def _light(step: Step, *, repeat: bool = True) -> Handler:
 
 ANSWERS: Mapping[Stage, Handler] = {
     Stage.KEYS: keys,
-    Stage.SHARES: _light(Participant.shares),
+    Stage.SHARES: _light(Stage.SHARES, Participant.shares),
     Stage.MASKED: masked,
-    Stage.SURVIVORS: _light(Participant.survivors),
+    Stage.SURVIVORS: _light(Stage.SURVIVORS, Participant.survivors),
     # Shares of others' secrets are not left lying about.
-    Stage.UNMASK: _light(Participant.unmask, repeat=False),
+    Stage.UNMASK: _light(Stage.UNMASK, Participant.unmask, repeat=False),
 }
 """The handler of each exchange; its action has the exchange's name."""

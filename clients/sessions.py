@@ -2,14 +2,16 @@
 
 Flower keeps a node's state in memory, and a node's process may live for one message alone; so a session is a file in
 the home (0600), put in place whole before each answer leaves. It holds the secrets of one sum, and the last answer for
-whoever asks the same again. When a session ends, a file without any secret takes its place; one that the coordinator
-never ended is removed once each of its deadlines has passed twice. Removing a file does not wipe a disk: keep the home
-on an encrypted one.
+whoever asks the same again. There is one for each round of a plan: another attempt at the round takes its place. When a
+session ends, a file without any secret is left; one that the coordinator never ended is removed, with whatever message
+comes next, once each of its deadlines has passed twice. Removing a file does not wipe a disk: keep the home on an
+encrypted one.
 """
 
 from __future__ import annotations
 
 import fcntl
+import os
 import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
@@ -23,18 +25,22 @@ from clients.private_files import replace_private
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import Refusal, RefusalCode
 from federation.identity import SigningKey
-from federation.secagg import Participant, ProtocolError, SessionSpec
+from federation.plan_parts import Hex32
+from federation.secagg import Code, Participant, ProtocolError, SessionSpec
 
 _EXCHANGES = 5
+_PART_SECONDS = 3600
+"""After so long, what a crash left half-written is nobody's any more."""
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 
 
 class _Kept(BaseModel):
-    """A session's file. `asked` is the hash of the last request that was answered, `answer` what it got."""
+    """A session's file. `asked` is the hash of the last request that may be answered again, `answer` what it got."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     session_version: Literal[1] = 1
+    session_id: Hex32
     state: Base64
     asked: str
     answer: Base64
@@ -54,78 +60,92 @@ class SessionFiles:
         self._folder, self._name, self._key, self._clock = folder, name, key, clock
         folder.mkdir(exist_ok=True, mode=0o700)
 
-    def begin(self, spec: SessionSpec) -> bytes:
+    def begin(self, spec: SessionSpec, *, seconds: float) -> bytes:
         """Enter a session and give the first answer, or give it again if nothing has happened since.
+
+        An earlier attempt at the same round is over with this.
+
+        Args:
+            spec: the session.
+            seconds: how long the coordinator waits for an exchange.
 
         Raises:
             Refusal: `session_refused`, if the session has gone further or is over.
         """
         path = self._path(spec)
-        with self._locked():
-            if path.exists():
-                return self._answered(self._read(path), b"begin") or _refuse("this session was begun before")
+        with _locked(self._folder):
+            kept = self._read(path) if path.exists() else None
+            if kept is not None and kept.session_id == spec.session_id.hex():
+                return self._answered(kept, b"begin") or _refuse("this session was begun before")
             participant, answer = Participant.begin(spec, self._name, self._key)
-            self._keep(path, participant, b"begin", answer)
+            self._keep(spec, participant, b"begin", answer, until=self._clock() + 2 * _EXCHANGES * seconds)
             return answer
 
-    def advance(self, spec: SessionSpec, asked: bytes, step: Callable[[Participant], bytes], *,
-                repeat: bool = True) -> bytes:
+    def check(self, spec: SessionSpec, look: Callable[[Participant], None]) -> None:
+        """Look at where a session stands, without taking it further; one that `look` finds fault with is over.
+
+        Raises:
+            Refusal: `session_refused`, if there is no such session here or `look` raises a ProtocolError.
+        """
+        with _locked(self._folder):
+            participant, until = self._open(spec)
+            try:
+                look(participant)
+            except ProtocolError as error:
+                self._failed(spec, participant, error, until)
+
+    def advance(self, spec: SessionSpec, step: Callable[[Participant], bytes], *, asked: bytes | None = None) -> bytes:
         """Take a session one step further.
 
         Args:
             spec: the session.
-            asked: what makes this request differ from another for the same step.
             step: the step; called at most once for a step of a session, and a session whose step fails is over.
-            repeat: whether the answer is kept, and given again to the same request.
+            asked: what makes this request differ from any other of the session; the answer is kept for it and given
+                again. None: neither.
 
         Raises:
             Refusal: `session_refused`, if there is no such session here or it may not take this step.
         """
-        path = self._path(spec)
-        with self._locked():
-            if not path.exists():
-                _refuse("no such session was begun here, or it is over")
-            kept = self._read(path)
-            if (again := self._answered(kept, asked)) is not None:
+        with _locked(self._folder):
+            participant, until = self._open(spec)
+            if asked is not None and (again := self._answered(self._read(self._path(spec)), asked)) is not None:
                 return again
-            try:
-                participant = Participant.from_bytes(b64decode(kept.state), spec, self._name, self._key)
-            except ProtocolError as error:
-                raise Refusal(RefusalCode.SESSION_REFUSED, str(error)) from None
             try:
                 answer = step(participant)
             except ProtocolError as error:
-                self._keep(path, participant, b"", b"")
-                raise Refusal(RefusalCode.SESSION_REFUSED, str(error)) from None
+                self._failed(spec, participant, error, until)
             except BaseException:
-                self._keep(path, participant, b"", b"")
+                self._keep(spec, participant, b"", b"", until=until)
                 raise
-            self._keep(path, participant, asked if repeat else b"", answer if repeat else b"")
+            self._keep(spec, participant, asked or b"", answer if asked else b"", until=until)
             return answer
 
-    def sweep(self, deadline_seconds: float) -> None:
-        """Remove sessions about which no coordinator can still ask: each of their deadlines has passed twice.
+    def _failed(self, spec: SessionSpec, participant: Participant, error: ProtocolError, until: float) -> Never:
+        # A request out of turn changes nothing: a network may deliver twice.
+        if error.code is not Code.OUT_OF_ORDER:
+            self._keep(spec, participant, b"", b"", until=until)
+        raise Refusal(RefusalCode.SESSION_REFUSED, str(error)) from None
 
-        What they answered stays in the privacy account, which gives no second masked vector for a round.
-        """
-        for path in self._folder.glob("*.session"):
-            if self._clock() - path.stat().st_mtime > 2 * _EXCHANGES * deadline_seconds:
-                path.unlink(missing_ok=True)
+    def _open(self, spec: SessionSpec) -> tuple[Participant, float]:
+        path = self._path(spec)
+        if not path.exists() or (kept := self._read(path)).session_id != spec.session_id.hex():
+            _refuse("no such session was begun here, or it is over")
+        try:
+            return (Participant.from_bytes(b64decode(kept.state), spec, self._name, self._key), path.stat().st_mtime)
+        except ProtocolError as error:
+            raise Refusal(RefusalCode.SESSION_REFUSED, str(error)) from None
 
     def _path(self, spec: SessionSpec) -> Path:
-        return self._folder / f"{spec.session_id.hex()}.session"
+        round_of = {"plan": spec.plan_sha256, "purpose": spec.purpose, "round": spec.round_number}
+        return self._folder / f"{sha256_hex(canonical_json(round_of))}.session"
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        # Two messages may be answered by two processes.
-        with (self._folder / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def _keep(self, path: Path, participant: Participant, asked: bytes, answer: bytes) -> None:
-        kept = _Kept(state=b64encode(participant.to_bytes()).decode(), asked=sha256_hex(asked) if asked else "",
-                     answer=b64encode(answer).decode())
+    def _keep(self, spec: SessionSpec, participant: Participant, asked: bytes, answer: bytes, *, until: float) -> None:
+        kept = _Kept(session_id=spec.session_id.hex(), state=b64encode(participant.to_bytes()).decode(),
+                     asked=sha256_hex(asked) if asked else "", answer=b64encode(answer).decode())
+        path = self._path(spec)
         replace_private(path, canonical_json(kept.model_dump()))
+        # The file's time says when it may go.
+        os.utime(path, (until, until))
 
     @staticmethod
     def _read(path: Path) -> _Kept:
@@ -137,6 +157,28 @@ class SessionFiles:
     @staticmethod
     def _answered(kept: _Kept, asked: bytes) -> bytes | None:
         return b64decode(kept.answer) if kept.answer and kept.asked == sha256_hex(asked) else None
+
+
+def sweep(folder: Path, *, clock: Callable[[], float] = time.time) -> None:
+    """Remove sessions about which no coordinator can still ask, and what crashes left.
+
+    What a session answered stays in the privacy account, which gives no second vector for a round.
+    """
+    if not folder.is_dir():
+        return
+    with _locked(folder):
+        for pattern, seconds in (("*.session", 0), (".*.part", _PART_SECONDS)):
+            for path in folder.glob(pattern):
+                if clock() - path.stat().st_mtime > seconds:
+                    path.unlink()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    # Two messages may be answered by two processes.
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _refuse(detail: str) -> Never:

@@ -46,11 +46,13 @@ class SumRequest:
     Attributes:
         purpose: what is summed, a `federation.secure.Purpose`.
         attempt: the coordinator's number for this try.
+        model_sha256: `request_sha256` of the model asked about, the same for everybody and from the first exchange on.
         payload: a message of `federation.secagg`; empty in the first exchange.
     """
 
     purpose: str
     attempt: int
+    model_sha256: str
     payload: bytes = b""
 
 
@@ -83,7 +85,7 @@ def request_content(request: Request) -> RecordDict:
         content["arrays"] = _pack(request.arrays)
     if request.sum is not None:
         content["sum"] = ConfigRecord({"purpose": request.sum.purpose, "attempt": request.sum.attempt,
-                                       "payload": request.sum.payload})
+                                       "model_sha256": request.sum.model_sha256, "payload": request.sum.payload})
     return content
 
 
@@ -110,8 +112,9 @@ def read_request(message: Message) -> Request:
 def _read_sum(record: ConfigRecord) -> SumRequest:
     match dict(record):
         # A bool is an int to Python.
-        case {"purpose": str(purpose), "attempt": int(attempt), "payload": bytes(payload)} if type(attempt) is int:
-            return SumRequest(purpose=purpose, attempt=attempt, payload=payload)
+        case {"purpose": str(purpose), "attempt": int(attempt), "model_sha256": str(model_sha256),
+              "payload": bytes(payload)} if type(attempt) is int:
+            return SumRequest(purpose=purpose, attempt=attempt, model_sha256=model_sha256, payload=payload)
     raise Refusal(RefusalCode.BAD_REQUEST, "the sum's fields are missing or have the wrong type")
 
 

@@ -74,6 +74,8 @@ class StudyPlan(Frozen):
         names = [entry.name for entry in self.roster]
         if len(set(names)) != len(names):
             raise ValueError("roster: a partner is listed twice")
+        if len({entry.public_key for entry in self.roster}) != len(names):
+            raise ValueError("roster: two partners have one public key")
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError("tasks: listed twice")
         self._check_aggregation()

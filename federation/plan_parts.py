@@ -142,4 +142,5 @@ class ConductSpec(Frozen):
     secure sum is sized for."""
 
     quorum: Annotated[int, Field(ge=1)]
-    stage_deadline_seconds: Positive
+    stage_deadline_seconds: Annotated[float, Field(gt=0.0, le=604_800.0)]
+    """For each exchange of messages; a week at most."""

@@ -31,7 +31,7 @@ class Purpose(StrEnum):
     """The regional table."""
 
 
-def session_of(plan: StudyPlan, purpose: Purpose, round_number: int, attempt: int) -> SessionSpec:
+def session_of(plan: StudyPlan, purpose: Purpose, round_number: int, attempt: int, model_sha256: str) -> SessionSpec:
     """The session that sums `purpose` in a round of `plan`.
 
     Args:
@@ -39,6 +39,7 @@ def session_of(plan: StudyPlan, purpose: Purpose, round_number: int, attempt: in
         purpose: what is summed.
         round_number: from 1; the table's is 1.
         attempt: the coordinator's number for this try. A session of another number has other keys.
+        model_sha256: of the model that everybody is asked about, as `federation.messages.request_sha256` gives it.
 
     Raises:
         InputError: if the plan sums no such thing in such a round, or its numbers do not fit into 64 bits.
@@ -54,7 +55,8 @@ def session_of(plan: StudyPlan, purpose: Purpose, round_number: int, attempt: in
         length = len(statistics.regions) * len(statistics.roles) * (1 + len(plan.tasks))
         most, scale = MOST_PEOPLE, noise.table
     return SessionSpec(
-        plan_sha256=plan.sha256, purpose=purpose.value, round_number=round_number, attempt=attempt, length=length,
+        plan_sha256=plan.sha256, context_sha256=model_sha256, purpose=purpose.value, round_number=round_number,
+        attempt=attempt, length=length,
         bound=most + math.ceil(_REACH * scale), roster=tuple((entry.name, entry.public_key) for entry in plan.roster),
         colluders=plan.secure_aggregation.colluders, quorum=plan.conduct.quorum)
 
@@ -68,7 +70,7 @@ def check_plan(plan: StudyPlan) -> Price:
     found = check_claim(plan)
     for purpose, part in ((Purpose.TRAIN, plan.training), (Purpose.TABLE, plan.statistics)):
         if part.aggregation is Aggregation.SECURE:
-            session_of(plan, purpose, 1, 0)
+            session_of(plan, purpose, 1, 0, "0" * 64)
     return found
 
 

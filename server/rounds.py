@@ -28,6 +28,7 @@ from federation.messages import (
     check_arrays,
     read_reply,
     request_content,
+    request_sha256,
 )
 from federation.model import initial_model, model_arrays
 from federation.plan import StudyPlan, averaged_rounds
@@ -173,7 +174,7 @@ class RoundLoop:
             requests = {name: Request(
                 plan_sha256=self._plan.sha256, round_number=number,
                 arrays=model if exchange is Stage.MASKED else None,
-                sum=SumRequest(purpose=purpose.value, attempt=attempt, payload=payload))
+                sum=SumRequest(purpose=purpose.value, attempt=attempt, model_sha256=asked, payload=payload))
                 for name, payload in payloads.items() if name in self._nodes}
             answers, declined = self._ask(f"query.{exchange}", requests, _payload)
             refused.update(declined)
@@ -181,8 +182,9 @@ class RoundLoop:
 
         # Another number each time: a session is held once.
         attempt = secrets.randbelow(10**9)
+        asked = request_sha256(Request(plan_sha256=self._plan.sha256, round_number=number, arrays=model))
         try:
-            total = secure_sum(session_of(self._plan, purpose, number, attempt), ask)
+            total = secure_sum(session_of(self._plan, purpose, number, attempt, asked), ask)
         except Aborted as error:
             # Below any quorum, so this raises.
             self._close(stage, started, set(), refused, problem=str(error))
@@ -273,7 +275,8 @@ class RoundLoop:
                 + f"The plan's quorum is {quorum}. "
                 f"Late or absent: {', '.join(report.late) or 'none'}. "
                 f"Refused: {', '.join(f'{who} ({code})' for who, code in report.refused) or 'none'}. "
-                "What to do: wait for the missing partners and launch again, or compose a plan with a lower quorum.")
+                + ("" if problem else "What to do: wait for the missing partners and launch again, or compose a plan "
+                                      "with a lower quorum."))
 
     def _expired(self, started: float) -> bool:
         return self._clock() - started > self._plan.conduct.stage_deadline_seconds

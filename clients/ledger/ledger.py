@@ -89,7 +89,8 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def answer(self, request: LedgerRequest, *, ceilings: Ceilings, work: Callable[[], bytes]) -> bytes:
+    def answer(self, request: LedgerRequest, *, ceilings: Ceilings, work: Callable[[], bytes],
+               ready: Callable[[], None] = lambda: None) -> bytes:
         """Answer a request: with the stored reply if it has one, otherwise by running `work` at a charge.
 
         Args:
@@ -97,6 +98,7 @@ class Ledger:
             ceilings: the partner's rules, checked before anything is written.
             work: touches the data and gives the reply. Called at most once, after the charge is on disk. If it raises,
                 the charge stays and the exception passes.
+            ready: asked before anything is charged, unless there is a stored reply; raises if `work` could not succeed.
 
         Raises:
             Refusal: `bad_request` for what the plan does not have, `already_answered`, `busy`, `ledger_unusable`,
@@ -109,6 +111,7 @@ class Ledger:
             state = self._state(request)
             if state.committed is not None:
                 return self._stored_reply(request, state, state.committed)
+            ready()
             self._reserve(request, ceilings, state.attempts + 1)
             reservation = self._book.tip.seq
             reply = work()

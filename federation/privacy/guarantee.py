@@ -222,8 +222,11 @@ def _distance(plan: StudyPlan, values: int) -> float:
     noise, shares = partner_noise(plan), plan.noise_shares
     parts = ((plan.training.aggregation, noise.training, values),
              (plan.statistics.aggregation, noise.table, 1 + len(plan.tasks)))
-    return math.fsum(distance_cost(share_scale=scale, shares=shares, entries=entries).epsilon
-                     for aggregation, scale, entries in parts if aggregation is Aggregation.SECURE)
+    try:
+        return math.fsum(distance_cost(share_scale=scale, shares=shares, entries=entries).epsilon
+                         for aggregation, scale, entries in parts if aggregation is Aggregation.SECURE)
+    except ValueError as error:
+        raise InputError("plan.noise", str(error), remedy="ask the coordinator for a plan with more noise") from None
 
 
 def check_claim(plan: StudyPlan) -> Price:

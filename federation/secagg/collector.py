@@ -190,7 +190,7 @@ class Collector:
             if seed is None:
                 raise Aborted(Stage.UNMASK, answered=len(replies), needed=self._spec.threshold,
                               problem=f"wrong shares: a secret of {name} cannot be put together",
-                              remedy=f"start a new attempt; if it happens again, talk to {name} and try without it")
+                              remedy=f"talk to {name}, and compose another plan, without it if need be")
             return seed
 
         total = np.zeros(self._spec.length, dtype=self._spec.ring.dtype)
@@ -213,7 +213,7 @@ class Collector:
         if max(int(values.max()), -int(values.min())) > most:
             raise Aborted(Stage.UNMASK, answered=len(self._masked), needed=self._spec.quorum,
                           problem=f"an entry of the sum is beyond {most}, so a partner went beyond the bound",
-                          remedy="have each partner check its version and its plan, then start a new attempt")
+                          remedy="have each partner check its version and its plan, then compose another one")
         return Total(values=values, survivors=self._survivors)
 
     def _enter(self, stage: Stage) -> None:

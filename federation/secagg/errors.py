@@ -72,7 +72,11 @@ class Aborted(Exception):
     """
 
     def __init__(self, stage: Stage, *, answered: int, needed: int, problem: str = "too few partners answered",
-                 remedy: str = "start a new attempt once enough partners are reachable") -> None:
+                 remedy: str = "") -> None:
+        # Once vectors are out, nobody gives a second one: two sums of one round would differ by somebody's numbers.
+        remedy = remedy or ("start a new attempt once enough partners are reachable"
+                            if stage in (Stage.KEYS, Stage.SHARES) else
+                            "compose another plan: partners that have sent a vector give no other one for this round")
         self.stage, self.answered, self.needed, self.problem, self.remedy = stage, answered, needed, problem, remedy
         super().__init__(f"secure aggregation stopped at stage {stage}: {problem} ({answered} good answers, {needed} "
                          f"needed). What to do: {remedy}.")

@@ -129,6 +129,16 @@ class Participant:
             peers=tuple((entry.sender, agreed[entry.sender] + entry.mask_key) for entry in others))
         return Shares(sender=self._name, boxes=boxes, commitment=commitment, signature=signature).encode()
 
+    def check_delivery(self, delivery: bytes) -> None:
+        """Look whether a delivery is good, before anything is made for it. A bad one closes the session.
+
+        Raises:
+            ProtocolError: if U2 is not from U1, misses this partner, is below the quorum, or a box cannot be opened.
+        """
+        state = self._take(Shared)
+        self._opened(state, delivery)
+        self._state = state
+
     def masked(self, delivery: bytes, vector: npt.NDArray[np.int64]) -> bytes:
         """Third exchange: take the others' shares (U2), give the vector under its masks as `Masked`.
 
@@ -137,29 +147,35 @@ class Participant:
             vector: int64, shape (length,), its noise already in it, every entry within the session's bound.
 
         Raises:
-            ProtocolError: if U2 is not from U1, misses this partner, is below the quorum, or a box cannot be opened.
+            ProtocolError: as `check_delivery`.
             InputError: if the vector has another shape or type, or an entry beyond the bound.
         """
         state = self._take(Shared)
         words = self._encode(vector)
+        shares = self._opened(state, delivery)
+        peers, holders = dict(state.peers), tuple(sorted(shares))
+        binding, mask = self._binding(state.transcript), private_key(state.mask_seed)
+        add_mask(words, binding.personal_key(state.personal_seed, self._name))
+        for other in holders:
+            if other != self._name:
+                key = binding.mask_key(mask, peers[other][KEY_BYTES:], between=(self._name, other))
+                add_mask(words, key, subtract=self._name > other)
+        raw = words.data.cast("B")
+        signature = sign_bytes(self._key, Masked.PURPOSE, Masked.statement(binding, holders, raw))
+        self._state = Holding(transcript=state.transcript, shares=tuple(sorted(shares.items())))
+        return Masked(sender=self._name, words=raw, signature=signature).encode()
+
+    def _opened(self, state: Shared, delivery: bytes) -> dict[str, bytes]:
+        """Everybody's shares for this partner, its own included, by name."""
         message = Delivery.decode(delivery, self._spec)
         peers = dict(state.peers)
         self._check_list("delivery", message.holders, within=(self._name, *peers))
         if tuple(name for name, _ in message.boxes) != tuple(n for n in message.holders if n != self._name):
             raise ProtocolError(Code.WRONG_NAMES, "delivery", "does not hold one box of each other partner it names")
-        binding = Binding(session_id=self._spec.session_id, transcript=state.transcript)
-        shares = {sender: binding.open(box, peers[sender][:KEY_BYTES], sender=sender, recipient=self._name)
+        binding = self._binding(state.transcript)
+        opened = {sender: binding.open(box, peers[sender][:KEY_BYTES], sender=sender, recipient=self._name)
                   for sender, box in message.boxes}
-        shares[self._name] = state.own_shares
-        mask = private_key(state.mask_seed)
-        add_mask(words, binding.personal_key(state.personal_seed, self._name))
-        for other, _ in message.boxes:
-            key = binding.mask_key(mask, peers[other][KEY_BYTES:], between=(self._name, other))
-            add_mask(words, key, subtract=self._name > other)
-        raw = words.data.cast("B")
-        signature = sign_bytes(self._key, Masked.PURPOSE, Masked.statement(binding, message.holders, raw))
-        self._state = Holding(transcript=state.transcript, shares=tuple(sorted(shares.items())))
-        return Masked(sender=self._name, words=raw, signature=signature).encode()
+        return {**opened, self._name: state.own_shares}
 
     def survivors(self, survivor_list: bytes) -> bytes:
         """Fourth exchange: take the list of survivors (U3), give a signature of it as `SignedSurvivors`.
@@ -170,7 +186,7 @@ class Participant:
         state = self._take(Holding)
         survivors = SurvivorList.decode(survivor_list, self._spec).survivors
         self._check_list("survivor_list", survivors, within=state.holders)
-        statement = SignedSurvivors.statement(self._binding(state), state.holders, survivors)
+        statement = SignedSurvivors.statement(self._binding(state.transcript), state.holders, survivors)
         signature = sign_bytes(self._key, SignedSurvivors.PURPOSE, statement)
         self._state = Signed(holding=state, survivors=survivors)
         return SignedSurvivors(sender=self._name, signature=signature).encode()
@@ -189,7 +205,7 @@ class Participant:
         if message.survivors != state.survivors:
             raise ProtocolError(Code.LIST_CHANGED, "unmask_request", f"is not the list that {self._name} signed")
         holding, survivors = state.holding, set(state.survivors)
-        binding = self._binding(holding)
+        binding = self._binding(holding.transcript)
         if not {name for name, _ in message.signatures} <= survivors:
             raise ProtocolError(Code.NOT_A_MEMBER, "unmask_request", "holds a signature by somebody not in the list")
         if len(message.signatures) < self._spec.threshold:
@@ -241,5 +257,5 @@ class Participant:
             raise ProtocolError(Code.BELOW_QUORUM, what, f"names {len(names)} partners",
                                 bound=f"at least {self._spec.quorum}")
 
-    def _binding(self, holding: Holding) -> Binding:
-        return Binding(session_id=self._spec.session_id, transcript=holding.transcript)
+    def _binding(self, transcript: bytes) -> Binding:
+        return Binding(session_id=self._spec.session_id, transcript=transcript)

@@ -29,6 +29,9 @@ class SessionSpec:
     Attributes:
         plan_sha256: hash of the signed study plan, 64 hexadecimal digits.
         purpose: what is summed, a short slug such as `table` or `train`.
+        context_sha256: hash of what all vectors are made from (the model asked about), 64 hexadecimal digits. Partners
+            that were told different things are in different sessions, whose masks do not cancel: a sum in which one
+            partner answers another question than the rest would show that partner's numbers.
         round_number: the study's round, from 0.
         attempt: number of the attempt within the round, from 0. Each attempt is a session of its own.
         length: entries in each vector.
@@ -42,6 +45,7 @@ class SessionSpec:
     """
 
     plan_sha256: str
+    context_sha256: str
     purpose: str
     round_number: int
     attempt: int
@@ -52,8 +56,9 @@ class SessionSpec:
     quorum: int
 
     def __post_init__(self) -> None:
-        if not _HEX32.fullmatch(self.plan_sha256):
-            raise InputError("plan_sha256", "is not a SHA-256", bound="64 hexadecimal digits", remedy=_REMEDY)
+        for name in ("plan_sha256", "context_sha256"):
+            if not _HEX32.fullmatch(getattr(self, name)):
+                raise InputError(name, "is not a SHA-256", bound="64 hexadecimal digits", remedy=_REMEDY)
         if not _SLUG.fullmatch(self.purpose):
             raise InputError("purpose", f"is {self.purpose!r}", bound="a short slug such as table", remedy=_REMEDY)
         for name, least, most in (("round_number", 0, 10**9), ("attempt", 0, 10**9), ("length", 1, MAX_LENGTH),
@@ -101,7 +106,8 @@ class SessionSpec:
     @cached_property
     def session_id(self) -> bytes:
         """SHA-256 over all of it (32 bytes). Signatures and keys are bound to this."""
-        facts = {"protocol": PROTOCOL, "plan_sha256": self.plan_sha256, "purpose": self.purpose,
+        facts = {"protocol": PROTOCOL, "plan_sha256": self.plan_sha256,
+                 "context_sha256": self.context_sha256, "purpose": self.purpose,
                  "round_number": self.round_number, "attempt": self.attempt, "length": self.length,
                  "bound": str(self.bound), "roster": dict(self.roster), "colluders": self.colluders,
                  "quorum": self.quorum}  # the bound as text: JSON numbers end at 2^53

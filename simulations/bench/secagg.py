@@ -92,7 +92,8 @@ def run_ours(vectors: list[npt.NDArray[np.int64]], clock: Clock) -> tuple[int, i
     """
     keys = {f"p{number:03d}": SigningKey.generate() for number in range(len(vectors))}
     spec = SessionSpec(
-        plan_sha256="0" * 64, purpose="bench", round_number=0, attempt=0, length=vectors[0].size, bound=LARGEST,
+        plan_sha256="0" * 64, context_sha256="0" * 64, purpose="bench", round_number=0, attempt=0,
+        length=vectors[0].size, bound=LARGEST,
         roster=tuple((name, key.public) for name, key in keys.items()), colluders=0, quorum=len(keys) // 2 + 1)
     by_name, collector = dict(zip(keys, vectors, strict=True)), Collector(spec)
     sent = received = 0

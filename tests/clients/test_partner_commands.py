@@ -305,7 +305,9 @@ def test_a_review_of_secure_sums_says_whom_to_ask_for_what(tmp_path: Path) -> No
     told = " ".join(result.stdout.split())
     assert ("noise in the sum protects them as long as at most 1 of the 4 partners works with the coordinator, and in "
             "return the results are much sharper. At least 3 partners are in every sum." in told)
-    assert "the table leaves under a mask: the coordinator can learn the sum over all partners" in told
+    assert "the table leaves under a mask: the coordinator learns the sum over the partners, and not yours." in told
+    assert "These figures hold while at most 1 of the 4 partners works with the coordinator" in told
+    assert "yours alone" not in told
     found = json.loads(run("review", tmp_path / "plan.json", "--home", home.path, "--json").stdout)
     assert found["keys_not_confirmed"] == {entry.name: entry.public_key for entry in plan.roster[2:]}
     assert run("approve", tmp_path / "plan.json", "--home", home.path, "--yes").exit_code == 3

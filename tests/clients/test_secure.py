@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,19 +17,31 @@ from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from clients import work
-from clients.accounts import has_account
+from clients.accounts import existing_account, has_account
 from clients.app import app
 from clients.known import KNOWN_FILE, know, known_partners, unknown_partners
 from clients.node import NodeHome
-from clients.sessions import SessionFiles
+from clients.sessions import SessionFiles, sweep
 from federation.errors import InputError, Refusal, RefusalCode
-from federation.messages import OK, TABLE, TRAIN, Reply, Request, SumRequest, read_reply, request_content
+from federation.messages import (
+    HELLO,
+    OK,
+    TABLE,
+    TRAIN,
+    Reply,
+    Request,
+    SumRequest,
+    read_reply,
+    request_content,
+    request_sha256,
+)
 from federation.model import initial_model, model_arrays
 from federation.plan import StudyPlan
 from federation.secagg import Collector, SessionSpec, Stage
 from federation.secure import Purpose, session_of
 from tests.worlds import approve, make_home, make_plan, make_records, partner_key, sign
 
+ZERO = "0" * 64
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -39,6 +53,11 @@ def _identity() -> None:
 @pytest.fixture
 def plan() -> StudyPlan:
     return make_plan(4, secure="both", colluders=1, quorum=3, noise_scale=6.0)
+
+
+def asked_about(plan: StudyPlan, number: int = 1) -> str:
+    return request_sha256(Request(plan_sha256=plan.sha256, round_number=number,
+                                  arrays=model_arrays(initial_model(plan))))
 
 
 @dataclass
@@ -61,13 +80,17 @@ class Sum:
         self.collector = Collector(self.spec)
 
     @property
+    def asked(self) -> str:
+        return asked_about(self.plan, self.number)
+
+    @property
     def spec(self) -> SessionSpec:
-        return session_of(self.plan, self.purpose, self.number, self.attempt)
+        return session_of(self.plan, self.purpose, self.number, self.attempt, self.asked)
 
     def ask(self, name: str, stage: Stage, payload: bytes = b"", **changes: Any) -> Reply:
         arrays = model_arrays(initial_model(self.plan)) if stage is Stage.MASKED else None
         fields = {"plan_sha256": self.plan.sha256, "round_number": self.number, "arrays": arrays, "sum": SumRequest(
-            purpose=self.purpose.value, attempt=self.attempt, payload=payload)} | changes
+            purpose=self.purpose.value, attempt=self.attempt, model_sha256=self.asked, payload=payload)} | changes
         return answer(self.homes[name], self.plan, f"query.{stage}", Request(**fields))
 
     def all(self, stage: Stage, payloads: dict[str, bytes]) -> list[bytes]:
@@ -105,8 +128,8 @@ def test_what_is_to_be_summed_never_leaves_by_itself(tmp_path: Path, plan: Study
 
 @pytest.mark.parametrize("changes", [
     {"sum": None}, {"round_number": 0}, {"round_number": 2}, {"round_number": -1},
-    {"sum": SumRequest(purpose="other", attempt=5)}, {"sum": SumRequest(purpose="table", attempt=-1)},
-    {"sum": SumRequest(purpose="table", attempt=10**12)}, {"sum": SumRequest(purpose="TABLE", attempt=5)},
+    *({"sum": SumRequest(purpose=purpose, attempt=attempt, model_sha256=ZERO)}
+      for purpose, attempt in (("other", 5), ("table", -1), ("table", 10**12), ("TABLE", 5))),
 ])
 def test_a_sum_that_is_not_in_the_plan_is_refused(tmp_path: Path, plan: StudyPlan, changes: dict[str, Any]) -> None:
     held = Sum(tmp_path, plan)
@@ -114,14 +137,17 @@ def test_a_sum_that_is_not_in_the_plan_is_refused(tmp_path: Path, plan: StudyPla
     local = make_plan(4)
     approve(held.homes["partner-0"], local)
     held.plan, request = local, Request(plan_sha256=local.sha256, round_number=1,
-                                        sum=SumRequest(purpose="table", attempt=5))
+                                        sum=SumRequest(purpose="table", attempt=5, model_sha256=ZERO))
     assert answer(held.homes["partner-0"], local, "query.keys", request).code == RefusalCode.BAD_REQUEST
 
 
 @pytest.mark.parametrize("record", [
-    {"purpose": "table", "attempt": True, "payload": b""}, {"purpose": 3, "attempt": 5, "payload": b""},
-    {"purpose": "table", "attempt": 5, "payload": "text"}, {"purpose": "table", "attempt": 5},
-    {"purpose": "table", "attempt": 5.0, "payload": b""},
+    {"purpose": "table", "attempt": True, "model_sha256": ZERO, "payload": b""},
+    {"purpose": 3, "attempt": 5, "model_sha256": ZERO, "payload": b""},
+    {"purpose": "table", "attempt": 5, "model_sha256": ZERO, "payload": "text"},
+    {"purpose": "table", "attempt": 5, "model_sha256": ZERO},
+    {"purpose": "table", "attempt": 5, "payload": b""},
+    {"purpose": "table", "attempt": 5.0, "model_sha256": ZERO, "payload": b""},
 ])
 def test_a_malformed_sum_is_a_bad_request(tmp_path: Path, plan: StudyPlan, record: dict[str, Any]) -> None:
     from flwr.app import ConfigRecord
@@ -198,6 +224,88 @@ def test_a_session_whose_step_failed_is_over(tmp_path: Path, plan: StudyPlan) ->
     assert held.ask("partner-1", Stage.SHARES, payloads["partner-1"]).code == RefusalCode.SESSION_REFUSED
 
 
+def test_another_model_than_the_sum_was_begun_for_is_refused(tmp_path: Path, plan: StudyPlan) -> None:
+    # A coordinator that asks one partner about a model that flags everybody, and the others about one that flags
+    # nobody, would read that partner's table out of the sum.
+    held = Sum(tmp_path, plan)
+    payloads = held.until(Stage.MASKED)
+    other = model_arrays(initial_model(plan))
+    other["output.weight"] += 1
+    assert held.ask("partner-1", Stage.MASKED, payloads["partner-1"], arrays=other).code == RefusalCode.BAD_REQUEST
+    lying = request_sha256(Request(plan_sha256=plan.sha256, round_number=1, arrays=other))
+    named = SumRequest(purpose="table", attempt=5, model_sha256=lying, payload=payloads["partner-1"])
+    assert held.ask("partner-1", Stage.MASKED, arrays=other, sum=named).code == RefusalCode.SESSION_REFUSED
+    with existing_account(held.homes["partner-1"]) as ledger:
+        assert ledger.verify_full().entries == 1  # opened, and nothing charged
+
+
+def test_partners_that_were_told_of_different_models_are_in_different_sessions(
+    tmp_path: Path, plan: StudyPlan,
+) -> None:
+    held = Sum(tmp_path, plan)
+    first = held.collector.keys(held.all(Stage.KEYS, dict.fromkeys(held.homes, b"")))
+    named = SumRequest(purpose="table", attempt=5, model_sha256="1" * 64)
+    assert held.ask("partner-1", Stage.KEYS, sum=named).code == OK
+    told = SumRequest(purpose="table", attempt=5, model_sha256="1" * 64, payload=first)
+    assert held.ask("partner-1", Stage.SHARES, sum=told).code == RefusalCode.SESSION_REFUSED
+
+
+@pytest.mark.parametrize("bad", ["no session", "bad delivery", "another's delivery"])
+def test_what_cannot_be_answered_is_not_charged(tmp_path: Path, plan: StudyPlan, bad: str,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Sum(tmp_path, plan)
+    monkeypatch.setattr(work, "table", lambda *_: pytest.fail("data was touched"))
+    payloads = dict.fromkeys(held.homes, b"") if bad == "no session" else held.until(Stage.MASKED)
+    payload = {"no session": b"", "bad delivery": b"junk", "another's delivery": payloads["partner-2"]}[bad]
+    for _ in range(3):
+        assert held.ask("partner-1", Stage.MASKED, payload).code == RefusalCode.SESSION_REFUSED
+    with existing_account(held.homes["partner-1"]) as ledger:
+        assert ledger.verify_full().entries == 1
+    # A bad delivery has ended the session; that too costs nothing.
+    assert held.ask("partner-1", Stage.MASKED, payloads["partner-1"]).code == RefusalCode.SESSION_REFUSED
+
+
+def test_an_answer_is_given_again_for_its_own_exchange_alone(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    payloads = held.until(Stage.SHARES)
+    shares = held.ask("partner-1", Stage.SHARES, payloads["partner-1"])
+    for stage in (Stage.SURVIVORS, Stage.UNMASK):
+        assert held.ask("partner-1", stage, payloads["partner-1"]).code == RefusalCode.SESSION_REFUSED
+    again = held.ask("partner-1", Stage.SHARES, payloads["partner-1"])
+    assert again.payload == shares.payload
+
+
+def test_there_is_one_session_for_a_round_however_many_attempts(tmp_path: Path, plan: StudyPlan) -> None:
+    held = Sum(tmp_path, plan)
+    for attempt in range(20):
+        held.attempt = attempt
+        assert held.ask("partner-1", Stage.KEYS).code == OK
+    assert len([*held.homes["partner-1"].sessions_dir.iterdir()]) == 2  # and the lock
+    held.attempt = 7
+    assert held.ask("partner-1", Stage.SHARES, b"x").code == RefusalCode.SESSION_REFUSED
+
+
+def test_sweeping_at_once_is_safe(tmp_path: Path) -> None:
+    for number in range(200):
+        (tmp_path / f"{number}.session").write_bytes(b"")
+        os.utime(tmp_path / f"{number}.session", (1, 1))
+    failed: list[BaseException] = []
+
+    def swept() -> None:
+        try:
+            sweep(tmp_path)
+        except BaseException as error:  # noqa: BLE001
+            failed.append(error)
+
+    threads = [threading.Thread(target=swept) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert not [*tmp_path.glob("*.session")]
+
+
 def test_no_secret_of_a_session_outlasts_it(tmp_path: Path, plan: StudyPlan) -> None:
     held = Sum(tmp_path, plan)
     payloads = held.until(Stage.UNMASK)
@@ -215,23 +323,31 @@ def test_a_session_that_nobody_ended_is_swept_away(tmp_path: Path, plan: StudyPl
     held.until(Stage.MASKED)
     home = held.homes["partner-1"]
     (path,) = home.sessions_dir.glob("*.session")
-    now = path.stat().st_mtime
-    deadline = plan.conduct.stage_deadline_seconds
-    for later, left in ((9 * deadline, 1), (11 * deadline, 0)):
-        SessionFiles(home.sessions_dir, name="partner-1", key=partner_key(1), clock=lambda at=now + later: at).sweep(
-            deadline)
+    # Five exchanges, each of whose deadlines has passed twice; the time of the first answer counts.
+    until = path.stat().st_mtime
+    assert 9 < (until - time.time()) / plan.conduct.stage_deadline_seconds < 10
+    for now, left in ((until - 1, 1), (until + 1, 0)):
+        sweep(home.sessions_dir, clock=lambda at=now: at)
         assert len([*home.sessions_dir.glob("*.session")]) == left
     # The coordinator comes back: there is nothing to answer with, and nothing was spent.
     assert held.ask("partner-1", Stage.SHARES).code == RefusalCode.SESSION_REFUSED
 
 
-def test_an_old_session_goes_when_the_next_one_begins(tmp_path: Path, plan: StudyPlan) -> None:
+def test_an_old_session_goes_with_whatever_message_comes_next(tmp_path: Path, plan: StudyPlan) -> None:
     held = Sum(tmp_path, plan)
     held.until(Stage.MASKED)
     (path,) = held.homes["partner-1"].sessions_dir.glob("*.session")
-    os.utime(path, (1, 1))
-    Sum(tmp_path, plan, homes=held.homes, attempt=6).ask("partner-1", Stage.KEYS)
+    other = make_plan(4, secure="both", colluders=1, quorum=3, noise_scale=7.0)
+    part = path.with_name(".crashed.part")
+    part.write_bytes(b"secret")
+    for left in (path, part):
+        os.utime(left, (1, 1))
+    # Whatever comes next, from whichever plan.
+    home = held.homes["partner-1"]
+    approve(home, other)
+    answer(home, other, HELLO, Request(plan_sha256=other.sha256, round_number=0))
     assert not path.exists()
+    assert not part.exists()
 
 
 @pytest.mark.parametrize("damage", [b"", b"{}", b"nonsense", None])
@@ -285,7 +401,8 @@ def test_exchanges_but_the_third_need_no_torch(tmp_path: Path, plan: StudyPlan) 
         "from federation.messages import Request, SumRequest, request_content, read_reply\n"
         "home, plan, sha = sys.argv[1:]\n"
         "for stage in ('keys', 'shares', 'survivors', 'unmask'):\n"
-        "    request = Request(plan_sha256=sha, round_number=1, sum=SumRequest(purpose='table', attempt=77))\n"
+        "    named = SumRequest(purpose='table', attempt=77, model_sha256='0' * 64)\n"
+        "    request = Request(plan_sha256=sha, round_number=1, sum=named)\n"
         "    context = Context(run_id=1, node_id=1, node_config={'node-home': home}, state=RecordDict(),\n"
         "                      run_config={'plan': open(plan).read()})\n"
         "    print(read_reply(app(Message(request_content(request), 1, 'query.' + stage), context)).code)\n"
@@ -306,7 +423,8 @@ def test_a_roster_with_a_key_that_was_not_confirmed_is_refused(tmp_path: Path, p
     impostor = plan.roster[2].model_copy(update={"public_key": partner_key(40).public})
     forged = plan.model_copy(update={"roster": (*plan.roster[:2], impostor, plan.roster[3])})
     approve(home, forged)
-    request = Request(plan_sha256=forged.sha256, round_number=1, sum=SumRequest(purpose="table", attempt=5))
+    named = SumRequest(purpose="table", attempt=5, model_sha256=ZERO)
+    request = Request(plan_sha256=forged.sha256, round_number=1, sum=named)
     assert answer(home, forged, "query.keys", request).code == RefusalCode.NOT_ALLOWED
     assert [entry.name for entry in unknown_partners(home.path, "partner-0", forged)] == ["partner-2"]
     # Where no sum hides anything, other partners' keys do not matter.
@@ -348,10 +466,10 @@ def test_keys_are_added_and_never_replaced(tmp_path: Path) -> None:
 
 
 def test_sessions_belong_to_one_partner(tmp_path: Path, plan: StudyPlan) -> None:
-    spec = session_of(plan, Purpose.TABLE, 1, 3)
+    spec = session_of(plan, Purpose.TABLE, 1, 3, asked_about(plan))
     mine = SessionFiles(tmp_path / "sessions", name="partner-0", key=partner_key(0))
-    mine.begin(spec)
+    mine.begin(spec, seconds=20)
     theirs = SessionFiles(tmp_path / "sessions", name="partner-1", key=partner_key(1))
     with pytest.raises(Refusal) as refused:
-        theirs.advance(spec, b"x", lambda participant: participant.shares(b""))
+        theirs.advance(spec, lambda participant: participant.shares(b""))
     assert refused.value.code == RefusalCode.SESSION_REFUSED

@@ -23,6 +23,7 @@ from federation.secure import MOST_PEOPLE, Purpose, check_plan, session_of
 from server.aggregation import gradient_step
 from tests.worlds import make_plan, roster
 
+CONTEXT = "0" * 64
 SECURE = {"secure": "both", "colluders": 1, "quorum": 3, "noise_scale": 6.0}
 
 
@@ -48,7 +49,7 @@ def test_two_quorums_must_share_somebody_honest(partners: int, quorum: int, coll
     if good:
         plan = made()
         assert plan.noise_shares == quorum - colluders
-        assert session_of(plan, Purpose.TABLE, 1, 0).threshold <= quorum
+        assert session_of(plan, Purpose.TABLE, 1, 0, CONTEXT).threshold <= quorum
     else:
         with pytest.raises(ValidationError, match=r"quorum is|secure"):
             made()
@@ -59,13 +60,13 @@ def test_a_plan_and_its_sessions_agree_on_the_least_quorum(partners: int, data: 
     colluders = data.draw(st.integers(0, partners - 1))
     least = secure_quorum(partners, colluders)
     if least <= partners:
-        spec = SessionSpec(plan_sha256="0" * 64, purpose="table", round_number=1, attempt=0, length=1, bound=1,
-                           roster=tuple((entry.name, entry.public_key) for entry in roster(partners)),
-                           colluders=colluders, quorum=least)
+        spec = SessionSpec(plan_sha256=CONTEXT, context_sha256=CONTEXT, purpose="table", round_number=1, attempt=0,
+                           length=1, bound=1, colluders=colluders, quorum=least,
+                           roster=tuple((entry.name, entry.public_key) for entry in roster(partners)))
         assert spec.threshold <= least
     with pytest.raises(InputError):
-        SessionSpec(plan_sha256="0" * 64, purpose="table", round_number=1, attempt=0, length=1, bound=1,
-                    roster=tuple((entry.name, entry.public_key) for entry in roster(partners)),
+        SessionSpec(plan_sha256=CONTEXT, context_sha256=CONTEXT, purpose="table", round_number=1, attempt=0,
+                    length=1, bound=1, roster=tuple((entry.name, entry.public_key) for entry in roster(partners)),
                     colluders=colluders, quorum=least - 1)
 
 
@@ -129,25 +130,26 @@ def test_training_in_sums_does_not_run_into_the_reserve() -> None:
 
 def test_a_session_is_the_plans_and_nobody_elses() -> None:
     plan = make_plan(4, **SECURE)
-    table, train = session_of(plan, Purpose.TABLE, 1, 7), session_of(plan, Purpose.TRAIN, 2, 7)
+    table, train = session_of(plan, Purpose.TABLE, 1, 7, CONTEXT), session_of(plan, Purpose.TRAIN, 2, 7, CONTEXT)
     assert (table.length, train.length) == (3 * 2 * 3, plan.model_size)
     assert (table.ring.bits, train.ring.bits) == (32, 64)
     assert table.bound >= MOST_PEOPLE + 13 * partner_noise(plan).table
     assert train.bound >= MOST_PEOPLE * 2**SUM_BITS + 13 * partner_noise(plan).training
     assert (table.colluders, table.quorum, len(table.roster)) == (1, 3, 4)
-    ids = {session_of(p, purpose, number, attempt).session_id
+    ids = {session_of(p, purpose, number, attempt, context).session_id
            for p in (plan, make_plan(4, **SECURE, learning_rate=0.5)) for purpose in Purpose
-           for number in ((1,) if purpose is Purpose.TABLE else (1, 2)) for attempt in (0, 1)}
-    assert len(ids) == 2 * 3 * 2
+           for number in ((1,) if purpose is Purpose.TABLE else (1, 2)) for attempt in (0, 1)
+           for context in (CONTEXT, "1" * 64)}
+    assert len(ids) == 2 * 3 * 2 * 2
 
 
 @pytest.mark.parametrize(("purpose", "number"), [(Purpose.TABLE, 0), (Purpose.TABLE, 2), (Purpose.TRAIN, 0),
                                                  (Purpose.TRAIN, 3), (Purpose.TRAIN, -1)])
 def test_what_the_plan_does_not_sum_has_no_session(purpose: Purpose, number: int) -> None:
     with pytest.raises(InputError, match="sums no"):
-        session_of(make_plan(4, **SECURE), purpose, number, 0)
+        session_of(make_plan(4, **SECURE), purpose, number, 0, CONTEXT)
     with pytest.raises(InputError, match="sums no"):
-        session_of(make_plan(4), purpose, 1, 0)
+        session_of(make_plan(4), purpose, 1, 0, CONTEXT)
 
 
 def test_too_many_partners_for_sixty_four_bits_is_a_clear_error() -> None:
@@ -155,7 +157,7 @@ def test_too_many_partners_for_sixty_four_bits_is_a_clear_error() -> None:
     many = tuple(plan.roster[0].model_copy(update={"name": f"p-{i}", "public_key": f"{i:064x}"}) for i in range(600))
     wide = plan.model_copy(update={"roster": many, "conduct": plan.conduct.model_copy(update={"quorum": 500})})
     with pytest.raises(InputError, match="64 bits"):
-        session_of(wide, Purpose.TRAIN, 1, 0)
+        session_of(wide, Purpose.TRAIN, 1, 0, CONTEXT)
     # And before anything runs, on every side.
     with pytest.raises(InputError, match="64 bits"):
         check_plan(wide)

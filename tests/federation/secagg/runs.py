@@ -27,7 +27,8 @@ def names(count: int) -> list[str]:
 def make_spec(count: int = 5, *, colluders: int = 0, quorum: int | None = None, length: int = 6, bound: int = 1000,
               attempt: int = 0, purpose: str = "table") -> SessionSpec:
     return SessionSpec(
-        plan_sha256="ab" * 32, purpose=purpose, round_number=1, attempt=attempt, length=length, bound=bound,
+        plan_sha256="ab" * 32, context_sha256="cd" * 32, purpose=purpose, round_number=1, attempt=attempt,
+        length=length, bound=bound,
         roster=tuple((name, key_of(name).public) for name in names(count)), colluders=colluders,
         quorum=(count + colluders) // 2 + 1 if quorum is None else quorum)
 
