@@ -166,9 +166,11 @@ class DiscreteGaussian:
     def _lot(self, proposals: int, stream: RandomStream) -> IntArray:
         """Propose so many values and return those that are kept, in order."""
         words = stream.words(proposals)
-        values: IntArray = self._column_starts.take((words >> np.uint64(64 - _COLUMN_BITS)).view(np.int64))
+        part = words >> np.uint64(64 - _COLUMN_BITS)
+        values: IntArray = self._column_starts.take(part.view(np.int64))
         # A word's low bits are the place in the bin, in a cap as in a base.
-        values += (words & np.uint64((1 << self._width_bits) - 1)).view(np.int64)
+        np.bitwise_and(words, np.uint64((1 << self._width_bits) - 1), out=part)
+        values += part.view(np.int64)
         capped = np.flatnonzero(words >= np.uint64(_BASE_COLUMNS * _COLUMN))
         bins = self._pick_caps(stream.words(len(capped)))
         values[capped] += self._starts[bins]
