@@ -46,7 +46,7 @@ def snap(weights: FloatArray) -> None:
     weights *= 2.0**WEIGHT_BITS
     np.rint(weights, out=weights)
     weights *= 2.0**-WEIGHT_BITS
-    np.clip(weights, -MAX_WEIGHT, MAX_WEIGHT, out=weights)
+    weights.clip(-MAX_WEIGHT, MAX_WEIGHT, out=weights)
 
 
 def product(left: FloatArray, right: FloatArray) -> FloatArray:

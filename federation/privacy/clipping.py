@@ -173,9 +173,8 @@ def clipped_sum(layers: Sequence[LayerGradient], l2_clip_norm: float) -> list[In
         own *= factor
         np.trunc(own, out=own)
         total = product(own.reshape(-1, own.shape[2]).T, layer.inputs.reshape(-1, layer.inputs.shape[2]))
-        # Whole multiples of 2^-INPUT_BITS so far.
-        total *= 2.0**INPUT_BITS
-        sums.append(total.astype(np.int64))
+        # Whole multiples of 2^-INPUT_BITS so far; multiplied and converted in one pass, without another array.
+        sums.append(np.multiply(total, 2.0**INPUT_BITS, out=np.empty(total.shape, dtype=np.int64), casting="unsafe"))
     return sums
 
 
