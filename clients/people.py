@@ -76,12 +76,15 @@ class Population:
         """The people at `rows` (ascending, without repeats), in blocks that fit a cache."""
         first = 0
         for group in self.groups:
-            own = rows[np.searchsorted(rows, first) : np.searchsorted(rows, first + len(group))] - first
+            own = rows[rows.searchsorted(first) : rows.searchsorted(first + len(group))] - first
             size = min(BLOCK_PEOPLE, max(1, _BLOCK_RECORDS // group.inputs.shape[1]))
-            for start in range(0, len(own), size):
-                # Slices are views: with everybody in a step, nothing is copied.
-                at = slice(start, start + size) if len(own) == len(group) else own[start : start + size]
-                yield group.take(at)
+            if 0 < len(own) == len(group) <= size:
+                yield group
+            else:
+                for start in range(0, len(own), size):
+                    # Slices are views: with everybody in a step, nothing is copied.
+                    at = slice(start, start + size) if len(own) == len(group) else own[start : start + size]
+                    yield group.take(at)
             first += len(group)
 
     def take(self, rows: Rows) -> Self:

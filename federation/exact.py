@@ -72,11 +72,10 @@ class ExactHead:
             return [LayerGradient(inputs=inputs, errors=errors, products=products)]
         # Task by task: a product of matrices could add in another order for another number of rows.
         weights = self._model.output.weight.detach().numpy()
-        back = errors[..., :1] * weights[0]
+        back, more = errors[..., :1] * weights[0], np.empty_like(hidden)
         for task in range(1, len(weights)):
-            back += errors[..., task : task + 1] * weights[task]
-        slope = np.square(hidden)
-        back *= np.subtract(1.0, slope, out=slope)
+            back += np.multiply(errors[..., task : task + 1], weights[task], out=more)
+        back *= np.subtract(1.0, np.square(hidden, out=more), out=more)
         return [LayerGradient(inputs=inputs, errors=back, products=products),
                 LayerGradient(inputs=hidden, errors=errors, products=inner_products(hidden))]
 

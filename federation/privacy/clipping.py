@@ -49,7 +49,7 @@ _ROUNDING: Final = 2.0**-30
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 IntSource = Callable[[int], IntArray]
-"""So many independent noise values, int64."""
+"""So many independent noise values, int64, in an array that nobody else holds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def inner_products(vectors: FloatArray) -> FloatArray:
 
 
 def _coefficients(layers: Sequence[LayerGradient], l2_clip_norm: float) -> list[FloatArray]:
-    """Each person's errors in clip norms, truncated to whole multiples of 2^-COEFFICIENT_BITS.
+    """Each person's errors in clip norms, truncated to whole multiples of 2^-COEFFICIENT_BITS, as numbers of those.
 
     Someone whose errors are above `_LARGEST_COEFFICIENT` gets them divided by a power of two that brings them below:
     they will be clipped anyway, to the same direction. Someone with an error that is not finite gets zeros.
@@ -93,32 +93,42 @@ def _coefficients(layers: Sequence[LayerGradient], l2_clip_norm: float) -> list[
     scaled = [layer.errors * (2.0**COEFFICIENT_BITS / l2_clip_norm) for layer in layers]
     for own in scaled:
         np.trunc(own, out=own)
-    peaks = np.max([np.abs(own).max(axis=(1, 2), initial=0.0) for own in scaled], axis=0)
-    # Written so that NaN is over the bound.
-    over = ~(peaks <= _LARGEST_COEFFICIENT * 2.0**COEFFICIENT_BITS)
-    if over.any():
-        finite = np.isfinite(peaks[over])
-        _, exponent = np.frexp(np.where(finite, peaks[over], 0.0) * (2.0**-COEFFICIENT_BITS / _LARGEST_COEFFICIENT))
-        shrink = np.ldexp(1.0, -exponent)[:, None, None]
-        for own in scaled:
-            own[over] = np.trunc(np.where(finite[:, None, None], own[over], 0.0) * shrink)
-    for own in scaled:
-        own *= 2.0**-COEFFICIENT_BITS
+    bound = _LARGEST_COEFFICIENT * 2.0**COEFFICIENT_BITS
+    # Written so that NaN is over the bound; as a rule nobody is, and nobody's own peak is needed.
+    if not all(own.max(initial=0.0) <= bound and own.min(initial=0.0) >= -bound for own in scaled):
+        _bring_below(bound, scaled)
     return scaled
+
+
+def _bring_below(bound: float, coefficients: Sequence[FloatArray]) -> None:
+    """Divide everybody who is over the bound by a power of two, in place."""
+    peaks = np.max([np.abs(own).max(axis=(1, 2), initial=0.0) for own in coefficients], axis=0)
+    over = ~(peaks <= bound)
+    finite = np.isfinite(peaks[over])
+    _, exponent = np.frexp(np.where(finite, peaks[over], 0.0) / bound)
+    shrink = np.ldexp(1.0, -exponent)[:, None, None]
+    for own in coefficients:
+        own[over] = np.trunc(np.where(finite[:, None, None], own[over], 0.0) * shrink)
 
 
 def _norm_bound(layers: Sequence[LayerGradient], coefficients: Sequence[FloatArray]) -> FloatArray:
     """Upper bound, tight to 2^-12, on the norm of each person's sum of `coefficients (x) inputs`, shape `(P,)`.
 
-    Inner products of vectors on a grid are exact; their products are rounded up to multiples of 2^-20 before they are
-    summed, so the bound does not depend on the order of anything.
+    In clip norms. Inner products of vectors on a grid are exact; their products are rounded up to multiples of 2^-20
+    before they are summed, so the bound does not depend on the order of anything.
     """
     square = np.zeros(len(coefficients[0]))
     for layer, own in zip(layers, coefficients, strict=True):
+        terms = inner_products(own)
+        terms *= layer.products
+        terms *= 2.0 ** (_NORM_BITS - 2 * COEFFICIENT_BITS)
+        np.ceil(terms, out=terms)
         # One more than the ceiling: the product itself is rounded.
-        terms = np.ceil(inner_products(own) * layer.products * 2.0**_NORM_BITS) + 1
-        square += terms.sum(axis=(1, 2)) * 2.0**-_NORM_BITS
-    norm: FloatArray = np.sqrt(np.maximum(square, 0.0)) * (1 + _ROUNDING)
+        terms += 1
+        square += terms.sum(axis=(1, 2))
+    square *= 2.0**-_NORM_BITS
+    norm: FloatArray = np.sqrt(np.maximum(square, 0.0, out=square), out=square)
+    norm *= 1 + _ROUNDING
     return norm
 
 
@@ -127,12 +137,12 @@ def _truncation_loss(layers: Sequence[LayerGradient]) -> FloatArray:
 
     For one record, not at all: every entry shrinks. For several, below sqrt(O) 2^-COEFFICIENT_BITS |inputs[k]| each.
     """
-    loss = np.zeros(len(layers[0].inputs))
-    records = layers[0].inputs.shape[1]
-    if records > 1:
-        for layer in layers:
-            longest = layer.products.diagonal(axis1=1, axis2=2).max(axis=1)
-            loss += np.sqrt(longest * layer.errors.shape[2]) * records
+    loss, records = np.zeros(len(layers[0].inputs)), layers[0].inputs.shape[1]
+    if records == 1:
+        return loss
+    for layer in layers:
+        longest = layer.products.diagonal(axis1=1, axis2=2).max(axis=1)
+        loss += np.sqrt(longest * layer.errors.shape[2]) * records
     return loss * (2.0**-COEFFICIENT_BITS * (1 + _ROUNDING))
 
 
@@ -157,15 +167,14 @@ def clipped_sum(layers: Sequence[LayerGradient], l2_clip_norm: float) -> list[In
     room = np.maximum(1 - _truncation_loss(layers), 0.0)
     norms = _norm_bound(layers, coefficients)
     # Within the clip norm nothing is cut, and nothing truncated a second time.
-    factor = np.where(norms <= 1.0, 1.0, room / np.maximum(norms, 1.0))[:, None, None] * 2.0**COEFFICIENT_BITS
+    factor = np.where(norms <= 1.0, 1.0, room / np.maximum(norms, 1.0))[:, None, None]
     sums = []
     for layer, own in zip(layers, coefficients, strict=True):
         own *= factor
         np.trunc(own, out=own)
-        # In units of 2^-INPUT_BITS from here on, which costs no digit.
-        own *= 2.0**INPUT_BITS
-        sums.append(product(own.reshape(-1, own.shape[2]).T,
-                            layer.inputs.reshape(-1, layer.inputs.shape[2])).astype(np.int64))
+        total = product(own.reshape(-1, own.shape[2]).T, layer.inputs.reshape(-1, layer.inputs.shape[2]))
+        # Whole multiples of 2^-INPUT_BITS so far; multiplied and converted in one pass, without another array.
+        sums.append(np.multiply(total, 2.0**INPUT_BITS, out=np.empty(total.shape, dtype=np.int64), casting="unsafe"))
     return sums
 
 
@@ -228,12 +237,17 @@ class PersonDPOptimizer(DPOptimizer):  # type: ignore[misc]
 
     def noised_sums(self) -> list[IntArray]:
         """The sum with its noise for each parameter, int64 in its shape; the true one is dropped."""
-        sums = []
+        # All at once: each draw has its own cost.
+        noise = self._noise(sum(parameter.numel() for parameter in self.params))
+        sums, first = [], 0
         for parameter in self.params:
-            noise = self._noise(parameter.numel()).reshape(parameter.shape)
-            sums.append(noise if parameter.summed_grad is None else noise + parameter.summed_grad)
+            total = noise[first : first + parameter.numel()].reshape(parameter.shape)
+            if parameter.summed_grad is not None:
+                total += parameter.summed_grad
             # Sensitive and no longer needed.
             parameter.summed_grad = None
+            sums.append(total)
+            first += total.size
         return sums
 
     def add_noise(self) -> None:

@@ -5,16 +5,21 @@
 (Canonne, Kamath and Steinke, "The Discrete Gaussian for Differential Privacy", NeurIPS 2020, arXiv:2004.00010). A table
 of a few hundred entries is drawn by OpenDP's verified sampler from the operating system. A training step needs
 thousands of values at a scale of 2^28 and more, so `DiscreteGaussian` draws whole arrays, by rejection from a histogram
-above the curve:
+above the curve. The integers within `REACH * scale` are cut into bins of equal width. Each bin has an integer weight
+that is at least the curve at its highest point: the area between 0 and that weight, above the bin, is the bin's bar. A
+point drawn uniformly from all bars has a value (where in the bin) and a height, and the value is kept if the height is
+below the curve there. Bars are drawn from in two parts:
 
-1. The integers within `REACH * scale` are cut into bins of equal width. Each bin has an integer weight that is at least
-   the curve at its highest point; a bin is drawn by Walker's alias method, exact in 64-bit integers.
-2. A value is drawn uniformly in the bin and kept with probability (curve at the value) / (weight of the bin).
+1. The *base* of a bar is that much of it that surely lies below the curve, rounded down to a whole number of columns of
+   equal area. All bases together are 15 / 16 of the area. A column looked up in a table gives the bin, and the value in
+   it is uniform: it is kept whatever the height.
+2. The *cap* is the rest of a bar. One of the sixteenth that are left picks a bar in proportion to its cap by Walker's
+   alias method, exact in 64-bit integers; the value is uniform in the bin, the height uniform in the cap.
 
-Step 2 compares a uniform number with an exponential. Floating point decides only where its error bound cannot matter;
-otherwise the comparison is done in decimal arithmetic with as many digits and random bits as it takes (Ziv's rounding
-test, 1991). So every decision is the one that exact real arithmetic would make, and the only departure from the
-distribution above is the cut at `REACH * scale`, whose probability is `TAIL` for each value drawn.
+The test in step 2 compares a uniform number with an exponential. Floating point decides only where its error bound
+cannot matter; otherwise the comparison is done in decimal arithmetic with as many digits and random bits as it takes
+(Ziv's rounding test, 1991). So every decision is the one that exact real arithmetic would make, and the only departure
+from the distribution above is the cut at `REACH * scale`, whose probability is `TAIL` for each value drawn.
 """
 
 from __future__ import annotations
@@ -39,10 +44,16 @@ TAIL: Final = 2.0**-124
 on both sides together, and further wherever the scale is so small that single integers weigh more."""
 
 _LOT = 2**14
-"""Values worked on at a time: few enough for a cache, and for memory that is used again and not asked for anew."""
+"""Values proposed at a time: few enough for a cache."""
 _BINS = 1024
-_COLUMN_BITS = 54
-"""A 64-bit word picks one of 2^10 columns and a point in a column of capacity 2^54."""
+_COLUMN_BITS = 14
+"""The first bits of a 64-bit word pick one of 2^14 columns."""
+_BASE_COLUMNS = 15 << (_COLUMN_BITS - 4)
+"""The columns from here on belong to the caps."""
+_COLUMN = 1 << (64 - _COLUMN_BITS)
+"""Weight of a column; that of all bars together is 2^64."""
+_ALIAS_BITS = 54
+"""In the alias tables, a word picks one of 2^10 columns and a point in a column of capacity 2^54."""
 _SCALES = (0.1, 2.0**46)
 _DOUBT = 2.0**-40
 """Relative error allowed to the floating-point acceptance probability. Its true error is below 2^-44: an argument of at
@@ -112,17 +123,16 @@ class DiscreteGaussian:
         # What is left to 2^64 goes to the last bin: a weight may be larger than it must.
         weights[-1] += 2**64 - sum(weights)
         self._weights = weights
-        self._ratio = np.array([self._unit / weight for weight in weights])
-        surely = self._curve(far) * self._ratio * (1 - _DOUBT)
-        # A word's low bits are the place in the bin, its high bits the column; what lies between is shared out to the
-        # beginning of the uniform number and to that of the point in the column.
-        between = _COLUMN_BITS - self._width_bits
-        self._lot_bits = between - between // 2
-        self._point_bits = between - self._lot_bits
-        self._surely = np.floor(surely * 2.0**self._lot_bits).astype(np.uint64)
-        self._threshold, self._alias = _alias_tables(weights)
-        columns = np.arange(_BINS, dtype=np.uint64) << np.uint64(self._point_bits)
-        self._limits = columns + (self._threshold >> np.uint64(_COLUMN_BITS - self._point_bits))
+        base = _bases(self._curve(far) * (self._unit * (1 - _DOUBT)))
+        self._base = [columns * _COLUMN for columns in base.tolist()]
+        self._cap = [weight - own for weight, own in zip(weights, self._base, strict=True)]
+        # Where the bin of a column starts; 0 for those of the caps, whose bin is added later.
+        self._column_starts = np.zeros(1 << _COLUMN_BITS, dtype=np.int64)
+        self._column_starts[:_BASE_COLUMNS] = np.repeat(starts, base)
+        # In caps, as a height is drawn.
+        self._unit_caps = np.array([self._unit / cap for cap in self._cap])
+        self._base_caps = np.array([own / cap for own, cap in zip(self._base, self._cap, strict=True)])
+        self._threshold, self._alias = _alias_tables([cap * (2**64 // (2**64 - sum(self._base))) for cap in self._cap])
 
     def draw(self, count: int, stream: RandomStream) -> IntArray:
         """`count` independent values, int64."""
@@ -131,7 +141,7 @@ class DiscreteGaussian:
         while missing > 0:
             # Lots of equal size: a small rest would cost nearly as much as a whole one.
             lot = -(-missing // -(-missing // _LOT))
-            kept = self._round(lot + lot // 32 + 8, stream)[:missing]
+            kept = self._lot(lot + lot // 32 + 8, stream)[:missing]
             parts.append(kept)
             missing -= len(kept)
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
@@ -142,69 +152,66 @@ class DiscreteGaussian:
 
         def take(count: int) -> IntArray:
             nonlocal held
-            if len(held) < count:
-                held = np.concatenate([held, self.draw(max(count, _LOT), stream)])
-            taken, held = held[:count], held[count:]
+            taken, filled = np.empty(count, dtype=np.int64), 0
+            while filled < count:
+                if not len(held):
+                    held = self._lot(_LOT, stream)
+                part, held = held[: count - filled], held[count - filled :]
+                taken[filled : filled + len(part)] = part
+                filled += len(part)
             return taken
 
         return take
 
-    def _round(self, proposals: int, stream: RandomStream) -> IntArray:
+    def _lot(self, proposals: int, stream: RandomStream) -> IntArray:
         """Propose so many values and return those that are kept, in order."""
         words = stream.words(proposals)
-        bins = self._pick_bins(words, stream)
-        values = (words & np.uint64((1 << self._width_bits) - 1)).view(np.int64)
-        values += self._starts.take(bins)
-        lot = words >> np.uint64(self._width_bits)
-        lot &= np.uint64((1 << self._lot_bits) - 1)
-        kept = lot < self._surely.take(bins)
-        unsure = np.flatnonzero(~kept)
-        kept[unsure] = self._decide(values[unsure], bins[unsure], lot[unsure], stream)
-        chosen: IntArray = values[kept]
-        return chosen
+        part = words >> np.uint64(64 - _COLUMN_BITS)
+        values: IntArray = self._column_starts.take(part.view(np.int64))
+        # A word's low bits are the place in the bin, in a cap as in a base.
+        np.bitwise_and(words, np.uint64((1 << self._width_bits) - 1), out=part)
+        values += part.view(np.int64)
+        capped = np.flatnonzero(words >= np.uint64(_BASE_COLUMNS * _COLUMN))
+        bins = self._pick_caps(stream.words(len(capped)))
+        values[capped] += self._starts[bins]
+        kept = np.ones(proposals, dtype=np.bool_)
+        kept[capped] = self._decide(values[capped], bins, stream)
+        return values[kept]
 
-    def _pick_bins(self, words: npt.NDArray[np.uint64], stream: RandomStream) -> npt.NDArray[np.int64]:
-        """The bin that each word picks: its column, or its column's alias.
-
-        The word's high bits say which unless they are those of the threshold itself; then more bits are drawn.
-        """
-        columns = (words >> np.uint64(_COLUMN_BITS)).view(np.int64)
-        points = words >> np.uint64(_COLUMN_BITS - self._point_bits)
-        limits = self._limits.take(columns)
-        bins = np.where(points < limits, columns, self._alias.take(columns))
-        tied = np.flatnonzero(points == limits)
-        if len(tied):
-            own, low = columns[tied], np.uint64((1 << (_COLUMN_BITS - self._point_bits)) - 1)
-            bins[tied] = np.where((stream.words(len(tied)) & low) < (self._threshold[own] & low), own, self._alias[own])
-        return bins
+    def _pick_caps(self, words: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """The bin whose cap each word picks: that of its column, or the column's alias."""
+        columns = (words >> np.uint64(_ALIAS_BITS)).view(np.int64)
+        points = words & np.uint64((1 << _ALIAS_BITS) - 1)
+        return np.where(points < self._threshold[columns], columns, self._alias[columns])
 
     def _curve(self, values: IntArray) -> npt.NDArray[np.float64]:
         height: npt.NDArray[np.float64] = np.exp(-0.5 * np.square(values / self.scale))
         return height
 
-    def _decide(self, values: IntArray, bins: npt.NDArray[np.int64], lot: npt.NDArray[np.uint64],
-                stream: RandomStream) -> npt.NDArray[np.bool_]:
-        """Whether each value is kept, the uniform number being `lot / 2^lot_bits` and as many more bits as needed."""
-        more = stream.words(len(values))
-        uniform = (lot.astype(np.float64) + more.astype(np.float64) * 2.0**-64) * 2.0**-self._lot_bits
-        chance = self._curve(values) * self._ratio[bins]
+    def _decide(self, values: IntArray, bins: npt.NDArray[np.int64], stream: RandomStream) -> npt.NDArray[np.bool_]:
+        """Whether a uniform height in the cap of its bin is below the curve at each value."""
+        words = stream.words(len(values))
+        uniform = words * 2.0**-64
+        top = self._curve(values) * self._unit_caps[bins]
+        chance = top - self._base_caps[bins]
         # The second term covers the rounding of `uniform` and chances too small for a relative error.
-        error = chance * _DOUBT + 2.0**-50
+        error = top * _DOUBT + 2.0**-50
         kept: npt.NDArray[np.bool_] = uniform < chance - error
         for at in np.flatnonzero(~kept & (uniform <= chance + error)):
-            numerator = (int(lot[at]) << 64) + int(more[at])
-            kept[at] = self._decide_exactly(int(values[at]), int(bins[at]), numerator, self._lot_bits + 64, stream)
+            kept[at] = self._decide_exactly(int(values[at]), int(bins[at]), int(words[at]), 64, stream)
         return kept
 
     def _decide_exactly(self, value: int, index: int, numerator: int, bits: int, stream: RandomStream) -> bool:
         """Whether a uniform number that begins with `numerator / 2^bits` is below the chance of `value`."""
         while True:
-            context = Context(prec=bits // 3 + 30)
+            # A cap may be as little as 2^-64 of the curve: 20 digits more than the chance has.
+            context = Context(prec=bits // 3 + 40)
             square = context.divide(Decimal(value), Decimal(self.scale))
             exponent = context.multiply(Decimal("-0.5"), context.multiply(square, square))
-            share = context.divide(Decimal(self._unit), Decimal(self._weights[index]))
+            curve = context.multiply(context.exp(exponent), Decimal(self._unit))
+            share = context.divide(context.subtract(curve, Decimal(self._base[index])), Decimal(self._cap[index]))
             # In units of 2^-bits; the digits beyond `bits` leave an error far below 1.
-            chance = context.multiply(context.multiply(context.exp(exponent), share), Decimal(1 << bits))
+            chance = context.multiply(share, Decimal(1 << bits))
             if numerator + 1 < chance - 1:
                 return True
             if numerator > chance + 1:
@@ -213,9 +220,19 @@ class DiscreteGaussian:
             bits += 64
 
 
+def _bases(heights: npt.NDArray[np.float64]) -> IntArray:
+    """How many columns of each bar are its base, `_BASE_COLUMNS` together, given what surely lies below the curve."""
+    columns = np.floor(heights / _COLUMN).astype(np.int64)
+    # A base may be smaller than it must: what is too much goes from the largest.
+    largest = np.argsort(-columns, kind="stable")
+    while (excess := int(columns.sum()) - _BASE_COLUMNS) > 0:
+        columns[largest[: min(excess, np.count_nonzero(columns))]] -= 1
+    return columns
+
+
 def _alias_tables(weights: list[int]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
     """Walker's alias tables (Walker 1977; Vose 1991) in exact integers, for weights that sum to 2^64."""
-    capacity = 1 << _COLUMN_BITS
+    capacity = 1 << _ALIAS_BITS
     left = list(weights)
     threshold, alias = [capacity] * len(left), list(range(len(left)))
     small = [i for i, weight in enumerate(left) if weight < capacity]

@@ -59,6 +59,18 @@ def test_products_are_exact_in_integers(seed: int, rows: int, inner: int, column
     assert (product(left.astype(float), right.astype(float)) == left @ right).all()
 
 
+@pytest.mark.parametrize("narrow", [1, 2, 4, 5, 15, 16])
+@pytest.mark.parametrize("rows", [0, 1, 511, 512, 513, 1500])
+def test_narrow_products_are_exact_in_integers(rows: int, narrow: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As in a step: what goes in lies in memory by columns, too, and one thread is what takes the narrow way.
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
+    generator = np.random.default_rng(rows + narrow)
+    values, few = generator.integers(-2**12, 2**12, (rows, 20)), generator.integers(-2**12, 2**12, (narrow, 20))
+    errors = generator.integers(-2**12, 2**12, (rows, narrow))
+    assert (product(values.astype(float), few.astype(float).T) == values @ few.T).all()
+    assert (product(errors.astype(float).T, values.astype(float)) == errors.T @ values).all()
+
+
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 1000])
 def test_tanh_is_the_same_wherever_a_number_stands(length: int, kind: type) -> None:

@@ -216,3 +216,14 @@ def test_truncating_records_that_cancel_lengthens_nobody() -> None:
     for _ in range(300):
         errors = np.array([[[generator.uniform(2, 3)], [generator.uniform(0, 1)]]])
         assert square(clipped_sum([layer(inputs, errors)], 0.5)) <= UNIT**2
+
+
+def test_each_weight_gets_a_noise_value_of_its_own() -> None:
+    weights = [torch.nn.Parameter(torch.zeros(shape, dtype=torch.float64)) for shape in ((3, 2), (4,), (1, 5))]
+    step = PersonDPOptimizer(torch.optim.SGD(weights, lr=1.0), noise_multiplier=1.0, l2_clip_norm=1.0, divisor=1.0,
+                             noise=lambda count: np.arange(count, dtype=np.int64))
+    step.add_people([np.full(weight.shape, 100, dtype=np.int64) for weight in weights])
+    for expected in (100 + np.arange(15), np.arange(15)):
+        sums = step.noised_sums()
+        assert [total.shape for total in sums] == [tuple(weight.shape) for weight in weights]
+        assert (np.concatenate([total.ravel() for total in sums]) == expected).all()

@@ -116,16 +116,15 @@ def test_rounds_and_partners_draw_independently() -> None:
 
 def test_doubtful_comparisons_are_decided_as_exact_arithmetic_would(monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = DiscreteGaussian(2e5)
-    bins = np.repeat(np.arange(680, 760), 50)  # far out, where the curve falls within a bin
-    values = sampler._starts[bins] + (1 << sampler._width_bits) - 1
-    lot = np.tile(np.linspace(0, 2.0**sampler._lot_bits - 1, 50).astype(np.uint64), 80)
-    plain = sampler._decide(values, bins, lot, RandomStream.derived(b"same"))
+    bins = np.repeat(np.arange(520, 760), 17)
+    values = sampler._starts[bins] + np.tile(np.linspace(0, (1 << sampler._width_bits) - 1, 17).astype(np.int64), 240)
+    plain = sampler._decide(values, bins, RandomStream.derived(b"same"))
     # With error bounds of everything, each decision goes through decimal arithmetic.
     monkeypatch.setattr(noise_module, "_DOUBT", 1e30)
     calls = []
     exact = sampler._decide_exactly
     monkeypatch.setattr(sampler, "_decide_exactly", lambda *args: calls.append(1) or exact(*args))
-    assert (sampler._decide(values, bins, lot, RandomStream.derived(b"same")) == plain).all()
+    assert (sampler._decide(values, bins, RandomStream.derived(b"same")) == plain).all()
     assert len(calls) == len(values)
     assert 0.05 < plain.mean() < 0.95
 
@@ -133,7 +132,8 @@ def test_doubtful_comparisons_are_decided_as_exact_arithmetic_would(monkeypatch:
 def test_an_undecided_comparison_draws_more_bits() -> None:
     sampler = DiscreteGaussian(20.0)
     index, value = 512 + 13, 13
-    chance = Fraction(sampler._unit, sampler._weights[index]) * Fraction(math.exp(-0.5 * (value / 20.0) ** 2))
+    curve = sampler._unit * Fraction(math.exp(-0.5 * (value / 20.0) ** 2))
+    chance = (curve - sampler._base[index]) / sampler._cap[index]
     bits = 20
     numerator = math.floor(chance * 2**bits)
     decided = [sampler._decide_exactly(value, index, numerator, bits, RandomStream.derived(b"more", str(i)))
@@ -151,56 +151,75 @@ def test_bins_cover_the_curve_and_what_is_cut_off_is_as_small_as_said(scale: flo
     for index in (0, 100, 400, 511, 512, 513, 700, 1022):
         start = int(sampler._starts[index])
         for value in {start, start + width // 2, start + width - 1}:
-            assert math.exp(-0.5 * (value / scale) ** 2) * sampler._unit <= sampler._weights[index]
+            height = math.exp(-0.5 * (value / scale) ** 2) * sampler._unit
+            assert sampler._base[index] <= height <= sampler._weights[index]
     reach = 512 * width
     assert reach >= 13 * scale
     beyond = 2 * float(stats.norm.sf((reach - 0.5) / scale)) if scale > 5 else 0.0
     assert beyond < TAIL
 
 
-def test_alias_tables_hold_every_weight_exactly() -> None:
+@pytest.mark.parametrize("scale", [0.1, 0.7, 3.3, 39.39, 39.4, 1e9, 2.0**46])
+def test_base_and_cap_make_up_each_bar_and_bases_fifteen_sixteenths_of_all(scale: float) -> None:
+    sampler = DiscreteGaussian(scale)
+    assert [base + cap for base, cap in zip(sampler._base, sampler._cap, strict=True)] == sampler._weights
+    assert sum(sampler._base) * 16 == 15 * 2**64
+    assert min(sampler._cap) > 0
+    # The table of columns holds each base as often as it is large, and leaves the last sixteenth to the caps.
+    columns = sampler._column_starts[: 15 * 2**10]
+    assert [int(np.count_nonzero(columns == start)) * 2**50 for start in sampler._starts] == sampler._base
+    assert len(sampler._column_starts) == 2**14
+
+
+@pytest.mark.parametrize("scale", [0.7, 1e9])
+def test_a_word_below_the_caps_gives_its_columns_bin_and_its_place_there(scale: float) -> None:
+    sampler = DiscreteGaussian(scale)
+    columns = np.arange(15 * 2**10, dtype=np.uint64)
+    place = (1 << sampler._width_bits) - 1
+
+    class Words:
+        def words(self, count: int) -> np.ndarray:
+            # The bits in between are for nothing.
+            return columns << np.uint64(50) | np.uint64(1 << 49) | np.uint64(place) if count else columns[:0]
+
+    drawn = sampler._lot(len(columns), Words())  # type: ignore[arg-type]
+    assert (drawn == sampler._column_starts[: len(columns)] + place).all()
+
+
+def test_alias_tables_hold_every_cap_exactly() -> None:
     sampler = DiscreteGaussian(3.3)
     capacity = 2**54
     held = [0] * 1024
     for column, (cut, other) in enumerate(zip(sampler._threshold.tolist(), sampler._alias.tolist(), strict=True)):
         held[column] += cut
         held[other] += capacity - cut
-    assert held == sampler._weights
+    assert held == [16 * cap for cap in sampler._cap]
 
 
 @pytest.mark.parametrize("scale", [0.7, 1e9, 2.0**46])
-def test_a_word_picks_its_column_or_the_alias_at_the_threshold(scale: float) -> None:
+def test_a_word_picks_its_column_or_from_the_threshold_on_the_alias(scale: float) -> None:
     sampler = DiscreteGaussian(scale)
-    low_bits = 54 - sampler._point_bits
     for column in range(0, 1024, 37):
         cut = int(sampler._threshold[column])
-        # The high bits decide on either side of the threshold's own.
-        top = cut >> low_bits
-        points = [point for point in (0, top - 1, top + 1, (1 << sampler._point_bits) - 1)
-                  if 0 <= point < 1 << sampler._point_bits and point != top]
-        words = np.array([(column << 54) | (point << low_bits) for point in points], dtype=np.uint64)
-        picked = sampler._pick_bins(words, RandomStream.derived(b"unused")).tolist()
-        assert picked == [column if point < top else int(sampler._alias[column]) for point in points]
-
-
-@pytest.mark.parametrize("scale", [0.7, 1e9, 2.0**46])
-def test_at_the_threshold_itself_further_bits_decide(scale: float) -> None:
-    sampler = DiscreteGaussian(scale)
-    low_bits = 54 - sampler._point_bits
-    aliased = np.flatnonzero(sampler._threshold < 2**54)
-    for column in aliased[:: max(1, len(aliased) // 8)].tolist():
-        top, rest = divmod(int(sampler._threshold[column]), 1 << low_bits)
-        words = np.full(4000, (column << 54) | (top << low_bits), dtype=np.uint64)
-        picked = sampler._pick_bins(words, RandomStream.derived(b"tie", str(column)))
-        share = float(np.mean(picked == column)) if sampler._alias[column] != column else rest / 2**low_bits
-        assert abs(share - rest / 2**low_bits) < 5 * math.sqrt(0.25 / 4000)
+        points = [point for point in (0, cut - 1, cut, 2**54 - 1) if 0 <= point < 2**54]
+        picked = sampler._pick_caps(np.array([(column << 54) | point for point in points], dtype=np.uint64)).tolist()
+        assert picked == [column if point < cut else int(sampler._alias[column]) for point in points]
 
 
 def test_a_source_gives_the_same_values_however_it_is_asked() -> None:
     sampler = DiscreteGaussian(5.0)
     small, large = (sampler.source(RandomStream.derived(b"s")) for _ in range(2))
-    assert np.concatenate([small(n) for n in (1, 0, 700, 299)]).tolist() == large(1000).tolist()
-    assert len(large(60_000)) == 60_000
+    asked = [small(count) for count in (1, 0, 700, 299, 40_000, 19_000)]
+    assert np.concatenate(asked).tolist() == large(60_000).tolist()
+
+
+def test_what_a_source_has_given_stays_as_it_is() -> None:
+    take = DiscreteGaussian(5.0).source(RandomStream.derived(b"s"))
+    first = take(20_000)
+    copy = first.copy()
+    first[:] += 1
+    take(40_000)
+    assert (first == copy + 1).all()
 
 
 @pytest.mark.parametrize("source", ["system", "seeded"])
