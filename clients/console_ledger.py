@@ -135,6 +135,9 @@ def balance_text(balance: Balance) -> str:
         lines.append(f"  {study.study} ({study.plan_sha256[:16]}…), begun {study.held_at:%Y-%m-%d}: "
                      f"{up(study.epsilon)} of {study.allowed:g}; {study.requests_answered} requests answered, "
                      f"{study.requests_open} without a reply, {study.further_attempts} paid for again")
+        if study.colluders is not None:
+            lines.append(f"    with noise in sums: true while at most {study.colluders} of its partners "
+                         f"{'works' if study.colluders == 1 else 'work'} with the coordinator")
     return "\n".join(lines)
 
 

@@ -37,6 +37,9 @@ class StudyBalance:
     requests_open: int
     """Reserved without a reply: running now, or lost in a crash. They stay spent."""
     further_attempts: int
+    colluders: int | None
+    """Where noise is in sums of several partners: how many of them may work with the coordinator without `epsilon`
+    being wrong. None: all the noise is this partner's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +121,7 @@ def _study(account: Account, plan: str, allowed: float) -> StudyBalance:
     answered = sum(state.committed is not None for state in study.requests.values())
     return StudyBalance(
         study=study.held.study, plan_sha256=plan, held_at=study.held.at, epsilon=epsilon, allowed=allowed,
+        colluders=min((stage.colluders for stage in study.held.stages if stage.colluders is not None), default=None),
         remaining=max(0.0, allowed - epsilon), requests_answered=answered,
         requests_open=len(study.requests) - answered,
         further_attempts=sum(max(0, state.attempts - 1) for state in study.requests.values()))

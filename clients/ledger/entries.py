@@ -81,9 +81,12 @@ class PlannedStage(_Frozen):
     stage: Stage
     rounds: Annotated[int, Field(ge=1, le=10**6)]
     event: EventBody
+    colluders: Annotated[int, Field(ge=0)] | None = None
+    """Where the noise is in a sum of several partners: how many of them may work with the coordinator without the price
+    being wrong. None: all the noise is this partner's own."""
 
     @classmethod
-    def of(cls, stage: Stage, rounds: int, event: Event) -> PlannedStage:
+    def of(cls, stage: Stage, rounds: int, event: Event, *, colluders: int | None = None) -> PlannedStage:
         """From the accounting event of one request to one partner.
 
         Raises:
@@ -98,7 +101,7 @@ class PlannedStage(_Frozen):
                 if event.shift != 1:
                     raise ValueError(f"shift is {event.shift}, expected 1: one partner's people move an entry by 1")
                 body = TableEvent(scale=event.scale, entries=event.entries)
-        return cls(stage=stage, rounds=rounds, event=body)
+        return cls(stage=stage, rounds=rounds, event=body, colluders=colluders)
 
     def whole(self) -> Event:
         """The accounting event of the whole stage."""

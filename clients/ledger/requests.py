@@ -9,6 +9,7 @@ from clients.ledger.entries import Entry, PlannedStage, Reserved, Stage, StudyHe
 from clients.ledger.problems import refusal
 from federation.errors import Refusal, RefusalCode
 from federation.plan import StudyPlan
+from federation.plan_parts import Aggregation
 from federation.privacy.accounting import Event, epsilon_of
 from federation.privacy.guarantee import round_event, statistics_event
 
@@ -92,5 +93,10 @@ class LedgerRequest:
 
 def planned_stages(plan: StudyPlan) -> tuple[PlannedStage, ...]:
     """Everything that `plan` will ask of a partner's records."""
-    return (PlannedStage.of(Stage.TRAIN, plan.training.rounds, round_event(plan)),
-            PlannedStage.of(Stage.TABLE, 1, statistics_event(plan)))
+    def colluders(part: Aggregation) -> int | None:
+        secure = plan.secure_aggregation
+        return secure.colluders if secure is not None and part is Aggregation.SECURE else None
+
+    return (PlannedStage.of(Stage.TRAIN, plan.training.rounds, round_event(plan),
+                            colluders=colluders(plan.training.aggregation)),
+            PlannedStage.of(Stage.TABLE, 1, statistics_event(plan), colluders=colluders(plan.statistics.aggregation)))

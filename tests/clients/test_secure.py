@@ -17,9 +17,13 @@ from flwr.app import Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from clients import work
-from clients.accounts import existing_account, has_account
+from clients.accounts import existing_account, has_account, open_account
 from clients.app import app
+from clients.console_ledger import balance_text
 from clients.known import KNOWN_FILE, know, known_partners, unknown_partners
+from clients.ledger import LedgerRequest
+from clients.ledger import Stage as LedgerStage
+from clients.ledger.requests import planned_stages
 from clients.node import NodeHome
 from clients.sessions import SessionFiles, sweep
 from federation.errors import InputError, Refusal, RefusalCode
@@ -39,7 +43,7 @@ from federation.model import initial_model, model_arrays
 from federation.plan import StudyPlan
 from federation.secagg import Collector, SessionSpec, Stage
 from federation.secure import Purpose, session_of
-from tests.worlds import approve, make_home, make_plan, make_records, partner_key, sign
+from tests.worlds import POLICY, approve, make_home, make_plan, make_records, partner_key, sign
 
 ZERO = "0" * 64
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,6 +195,23 @@ def test_a_second_unmasking_is_refused_even_word_for_word(tmp_path: Path, plan: 
     payloads = held.until(Stage.UNMASK)
     assert held.ask("partner-1", Stage.UNMASK, payloads["partner-1"]).code == OK
     assert held.ask("partner-1", Stage.UNMASK, payloads["partner-1"]).code == RefusalCode.SESSION_REFUSED
+
+
+def test_the_account_says_what_its_figures_rest_on(tmp_path: Path, plan: StudyPlan) -> None:
+    for number, (secure, expected) in enumerate((("both", 1), ("table", 1), ("", None))):
+        asked = make_plan(4, secure=secure, colluders=1, quorum=3, noise_scale=6.0)
+        stages = planned_stages(asked)
+        assert [stage.colluders for stage in stages] == [1 if secure == "both" else None, 1 if secure else None]
+        home = make_home(tmp_path / str(number), 0)
+        request = LedgerRequest.of(asked, LedgerStage.TABLE, 1, ZERO)
+        with open_account(home, POLICY.ceilings) as ledger:
+            ledger.answer(request, ceilings=POLICY.ceilings, work=lambda: b"reply")
+            balance = ledger.balance(POLICY.ceilings)
+            ledger.export(tmp_path / f"{number}.jsonl")
+        assert [study.colluders for study in balance.studies] == [expected]
+        assert ("true while at most 1 of its partners works" in balance_text(balance)) is bool(secure)
+        # And so does what an auditor gets.
+        assert ('"colluders":1' in (tmp_path / f"{number}.jsonl").read_text().replace("\\", "")) is bool(secure)
 
 
 def test_another_delivery_after_the_vector_gets_nothing(tmp_path: Path, plan: StudyPlan) -> None:
