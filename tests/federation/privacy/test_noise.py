@@ -143,12 +143,12 @@ def test_an_undecided_comparison_draws_more_bits() -> None:
     assert abs(np.mean(decided) - remainder) < 5 * math.sqrt(0.25 / 400)
 
 
-@pytest.mark.parametrize("scale", [0.1, 1.0, 39.0, 39.4, 80.0, 1e9])
+@pytest.mark.parametrize("scale", [0.1, 1.0, 39.0, 39.4, 39.4 * 2**20, 80.0, 1e9, 2.0**46])
 def test_bins_cover_the_curve_and_what_is_cut_off_is_as_small_as_said(scale: float) -> None:
     sampler = DiscreteGaussian(scale)
     assert sum(sampler._weights) == 2**64
     width = 1 << sampler._width_bits
-    for index in (0, 100, 400, 511, 512, 513, 700, 1022):
+    for index in range(1023):
         start = int(sampler._starts[index])
         for value in {start, start + width // 2, start + width - 1}:
             height = math.exp(-0.5 * (value / scale) ** 2) * sampler._unit
