@@ -33,6 +33,7 @@ from federation.plan_parts import (
     TrainingSpec,
 )
 from federation.regions import check_region
+from federation.secagg.session import threshold_for
 from federation.taxonomy import Task
 
 PLAN_VERSION: Literal[1] = 1
@@ -103,7 +104,7 @@ class StudyPlan(Frozen):
         if self.secure_aggregation is None:
             return
         partners, colluders = len(self.roster), self.secure_aggregation.colluders
-        least = secure_quorum(partners, colluders)
+        least = threshold_for(partners, colluders)
         if partners < 3 or self.conduct.quorum < least:
             raise ValueError(f"conduct.quorum is {self.conduct.quorum} of {partners} partners, expected at least "
                              f"{least} of at least 3 for sums that withstand {colluders} colluders")
@@ -194,14 +195,6 @@ def read_plan_file(path: Path) -> str:
     except (OSError, UnicodeError):
         raise InputError(str(path), "cannot be read as a plan file",
                          remedy="give the plan file that the coordinator sent") from None
-
-
-def secure_quorum(partners: int, colluders: int) -> int:
-    """The least quorum of secure sums: any two sets of so many partners share one that does not collude.
-
-    As `federation.secagg.SessionSpec.threshold`, and more than the colluders.
-    """
-    return max((partners + colluders) // 2 + 1, colluders + 1)
 
 
 def averaged_rounds(training: TrainingSpec) -> int:

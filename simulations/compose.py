@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from federation.errors import InputError
 from federation.identity import SigningKey
-from federation.plan import SignedPlan, StudyPlan, secure_quorum
+from federation.plan import SignedPlan, StudyPlan
 from federation.plan_parts import (
     Aggregation,
     ConductSpec,
@@ -30,6 +30,7 @@ from federation.privacy.accounting import (
     table_scale_for,
 )
 from federation.privacy.distributed import LEAST_SHARE_SCALE
+from federation.secagg.session import threshold_for
 from federation.taxonomy import RegionRole
 from simulations.settings import Settings
 from simulations.world.interface import World
@@ -105,5 +106,5 @@ def _conduct(settings: Settings, partners: int) -> tuple[int, SecureAggregationS
     if Aggregation.SECURE not in (settings.training.aggregation, settings.statistics.aggregation):
         return study.quorum or quorum, None
     colluders = max(1, partners // 4) if study.colluders is None else study.colluders
-    return (study.quorum or max(quorum, secure_quorum(partners, colluders)),
+    return (study.quorum or max(quorum, threshold_for(partners, colluders)),
             SecureAggregationSpec(colluders=colluders))

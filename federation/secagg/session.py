@@ -41,7 +41,7 @@ class SessionSpec:
         quorum: the least number of partners whose vectors are in a sum.
 
     Raises:
-        InputError: if a rule of the module's `threshold` or a size is violated, naming it.
+        InputError: if a rule of `threshold_for` or a size is violated, naming it.
     """
 
     plan_sha256: str
@@ -95,13 +95,8 @@ class SessionSpec:
 
     @property
     def threshold(self) -> int:
-        """Holders who can rebuild a secret, and signatures that a list of survivors needs.
-
-        `2 * threshold > partners + colluders`: any two sets of so many signers share a partner that is honest, and an
-        honest partner signs one list. For a third of the partners colluding this is the 2n/3 of the active-adversary
-        version of Bonawitz et al. 2017 (eprint 2017/281).
-        """
-        return (len(self.roster) + self.colluders) // 2 + 1
+        """Holders who can rebuild a secret, and signatures that a list of survivors needs: `threshold_for`."""
+        return threshold_for(len(self.roster), self.colluders)
 
     @cached_property
     def session_id(self) -> bytes:
@@ -127,6 +122,15 @@ class SessionSpec:
     def public_keys(self) -> dict[str, str]:
         """Each partner's Ed25519 public key."""
         return dict(self.roster)
+
+
+def threshold_for(partners: int, colluders: int) -> int:
+    """The least number of partners of whom any two sets share an honest one: `2 * threshold > partners + colluders`.
+
+    An honest partner signs one list of survivors, so no two lists can have so many signers. For a third of the partners
+    colluding this is the 2n/3 of the active-adversary version of Bonawitz et al. 2017 (eprint 2017/281).
+    """
+    return (partners + colluders) // 2 + 1
 
 
 def _check_range(name: str, value: int, least: int, most: int, *, what: str = "") -> None:

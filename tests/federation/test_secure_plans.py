@@ -14,11 +14,12 @@ from pydantic import ValidationError
 
 from federation.errors import InputError
 from federation.grid import SUM_BITS
-from federation.plan import StudyPlan, secure_quorum
+from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.distributed import LEAST_SHARE_SCALE
 from federation.privacy.guarantee import check_claim, partner_noise, price, table_variance
 from federation.secagg import SessionSpec
+from federation.secagg.session import threshold_for
 from federation.secure import MOST_PEOPLE, Purpose, check_plan, session_of
 from server.aggregation import gradient_step
 from tests.worlds import make_plan, roster
@@ -58,7 +59,7 @@ def test_two_quorums_must_share_somebody_honest(partners: int, quorum: int, coll
 @given(st.integers(3, 60), st.data())
 def test_a_plan_and_its_sessions_agree_on_the_least_quorum(partners: int, data: st.DataObject) -> None:
     colluders = data.draw(st.integers(0, partners - 1))
-    least = secure_quorum(partners, colluders)
+    least = threshold_for(partners, colluders)
     if least <= partners:
         spec = SessionSpec(plan_sha256=CONTEXT, context_sha256=CONTEXT, purpose="table", round_number=1, attempt=0,
                            length=1, bound=1, colluders=colluders, quorum=least,
