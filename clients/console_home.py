@@ -118,5 +118,7 @@ What to do now
   3. Back up person.secret and identity.key to a place that only you can open. They cannot be made again: without the
      first, nobody's records can be matched to them; without the second, you are somebody else to the coordinator.
   4. Take in records:  leelight partner ingest FILE --mapping leelight --home {path}
-  5. When a plan arrives:  leelight partner review PLAN --home {path}
+  5. Ask the other partners for their public keys, by telephone or in person, and note each of them:
+     leelight partner know NAME KEY --home {path}
+  6. When a plan arrives:  leelight partner review PLAN --home {path}
      Nothing runs before you approve it."""

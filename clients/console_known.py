@@ -24,7 +24,11 @@ def know(
     from clients.node import NodeHome
 
     try:
-        note(NodeHome.load(home).path, {name: key.strip().lower()})
+        node, told = NodeHome.load(home), key.strip().lower()
+        if name == node.settings.name or told == node.signing_key().public:
+            raise InputError("NAME and KEY", "are this node's own", bound="those of another partner",
+                             remedy="nothing: a node knows itself")
+        note(node.path, {name: told})
     except InputError as error:
         print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
         raise typer.Exit(2) from None

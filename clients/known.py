@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +18,6 @@ import yaml
 from clients.private_files import replace_private
 from federation.errors import InputError
 from federation.plan import StudyPlan
-from federation.plan_parts import RosterEntry
 
 KNOWN_FILE = "partners.yaml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
@@ -74,10 +74,23 @@ def know(home: Path, keys: Mapping[str, str]) -> None:
         if known.get(name, key) != key:
             raise InputError(str(home / KNOWN_FILE), f"has another key for {name}",
                              remedy=f"find out from {name} why it changed; then take the old line out and try again")
+        others = sorted(other for other, held in {**known, **keys}.items() if held == key and other != name)
+        if others:
+            raise InputError("KEY", f"is that of {others[0]} already", bound="one key for each partner",
+                             remedy=f"ask {name} again, and {others[0]}: two partners never have one key")
     replace_private(home / KNOWN_FILE, yaml.safe_dump({**known, **keys}).encode())
 
 
-def unknown_partners(home: Path, own_name: str, plan: StudyPlan) -> tuple[RosterEntry, ...]:
+@dataclass(frozen=True, kw_only=True)
+class UnknownPartner:
+    """Another partner of a plan whose key was not confirmed; `confirmed` is a different key that was, or empty."""
+
+    name: str
+    in_plan: str
+    confirmed: str
+
+
+def unknown_partners(home: Path, own_name: str, plan: StudyPlan) -> tuple[UnknownPartner, ...]:
     """The other partners of a plan with secure sums whose keys were not confirmed; none for any other plan.
 
     Raises:
@@ -86,5 +99,6 @@ def unknown_partners(home: Path, own_name: str, plan: StudyPlan) -> tuple[Roster
     if plan.secure_aggregation is None:
         return ()
     known = known_partners(home)
-    return tuple(entry for entry in plan.roster
+    return tuple(UnknownPartner(name=entry.name, in_plan=entry.public_key, confirmed=known.get(entry.name, ""))
+                 for entry in plan.roster
                  if entry.name != own_name and known.get(entry.name) != entry.public_key)

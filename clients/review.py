@@ -16,7 +16,7 @@ from clients.admission import listed
 from clients.approvals import Approval, ShownPrice, find_approval
 from clients.features import plan_encoder, usable_frame
 from clients.findings import Finding
-from clients.known import unknown_partners
+from clients.known import UnknownPartner, unknown_partners
 from clients.ledger import Outlook
 from clients.node import NodeHome
 from clients.policy import Ceilings
@@ -24,7 +24,6 @@ from clients.selection import table_places, taking_part, target_matrix, training
 from clients.store import RecordStore
 from federation.errors import InputError, Refusal
 from federation.plan import SignedPlan, StudyPlan
-from federation.plan_parts import RosterEntry
 from federation.privacy.guarantee import Price, price
 
 OutlookOf = Callable[[NodeHome, Ceilings, StudyPlan], Outlook | None]
@@ -85,7 +84,7 @@ class Review:
     findings: tuple[Finding, ...]
     earlier: Approval | None
     obstacles: tuple[str, ...]
-    unknown: tuple[RosterEntry, ...]
+    unknown: tuple[UnknownPartner, ...]
 
     @property
     def plan(self) -> StudyPlan:
@@ -106,7 +105,8 @@ class Review:
         return {
             "plan_sha256": self.signed.sha256, "study": self.plan.study, "partner": self.partner,
             "can_be_approved": self.can_be_approved, "obstacles": list(self.obstacles),
-            "keys_not_confirmed": {entry.name: entry.public_key for entry in self.unknown}, "price": asdict(self.cost),
+            "keys_not_confirmed": {partner.name: partner.in_plan for partner in self.unknown},
+            "price": asdict(self.cost),
             "own_records": asdict(self.own) if self.own else None, "own_records_problem": self.own_problem,
             "ceilings": asdict(self.ceilings), "account": asdict(self.outlook) if self.outlook else None,
             "rules": [asdict(finding) for finding in self.findings],

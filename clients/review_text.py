@@ -13,8 +13,8 @@ from textwrap import wrap
 
 from clients.approvals import Decision
 from clients.review import Review
+from clients.review_sums import condition, how_it_leaves, keys_to_confirm, what_sums_rest_on
 from federation.plan import StudyPlan
-from federation.plan_parts import Aggregation, SecureAggregationSpec
 from federation.privacy.units import most_recognised, up
 from federation.taxonomy import PartnerKind
 
@@ -77,6 +77,7 @@ def _who(review: Review) -> Iterator[str]:
     you = f"you as {review.partner}" if plan.partner(review.partner) else f"and {review.partner} is not one of them"
     yield (f"{_count(len(plan.roster), 'partner takes', 'partners take')} part ({told}), {you}. At least "
            f"{plan.conduct.quorum} must answer each time, or the study stops.")
+    yield f"By name: {', '.join(entry.name for entry in plan.roster)}."
     yield f"Plan {signed.sha256}"
 
 
@@ -131,9 +132,7 @@ def _cost(review: Review) -> Iterator[str]:
     yield (f"Learning ε = {up(cost.training)}, counting ε = {up(cost.statistics)}, together ε = {up(cost.total)}, each "
            f"at δ = {cost.delta:g}. Lower is safer.")
     right = math.ceil(100 * most_recognised(cost.total, cost.delta, wrongly=_WRONGLY) - 1e-9)
-    if secure := review.plan.secure_aggregation:
-        yield (f"These figures hold while at most {secure.colluders} of the {len(review.plan.roster)} partners "
-               f"{'works' if secure.colluders == 1 else 'work'} with the coordinator; see below, what leaves.")
+    yield from condition(review.plan)
     yield ("That means: somebody who sees everything that leaves here, knows everybody else in your records, and "
            "guesses whether one person is in them, being wrong about 1 in 100 people who are not, is right about at "
            f"most {right} in 100 who are.")
@@ -163,29 +162,12 @@ def _leaves(plan: StudyPlan) -> Iterator[str]:
     rounds, table = plan.training.rounds, plan.statistics
     regions, roles, entries = len(table.regions), len(table.roles), 1 + len(plan.tasks)
     yield (f"{_count(rounds, 'model update', 'model updates')}, one in each round, of {plan.model_size:,} numbers. "
-           + _how(plan.training.aggregation, "an update"))
+           + how_it_leaves(plan.training.aggregation, "an update"))
     yield (f"One table of {regions} regions × {_count(roles, 'role', 'roles')} × {entries} numbers (people, and people "
-           f"flagged for {_and(plan.tasks)}). " + _how(table.aggregation, "the table"))
+           f"flagged for {_and(plan.tasks)}). " + how_it_leaves(table.aggregation, "the table"))
     if plan.secure_aggregation is not None:
-        yield _trust(plan, plan.secure_aggregation)
+        yield what_sums_rest_on(plan)
     yield "Your partner's name and, where this node declines, one of a few fixed words."
-
-
-def _how(aggregation: Aggregation, what: str) -> str:
-    if aggregation is Aggregation.LOCAL:
-        return f"All the noise is added on this machine before {what} leaves."
-    return (f"A share of the noise is added on this machine, and {what} leaves under a mask: the coordinator learns "
-            "the sum over the partners, and not yours.")
-
-
-def _trust(plan: StudyPlan, secure: SecureAggregationSpec) -> str:
-    partners, others, left = len(plan.roster), secure.colluders, plan.noise_shares
-    bare = ("" if left > 1 else f" If {_count(others, 'partner helps', 'partners help')} the coordinator, the sum may "
-            "show them yours alone, with all of the noise in it.")
-    return ("The difference: noise of your own protects people whatever anybody does; noise in the sum protects them "
-            f"as long as at most {others} of the {partners} partners {'works' if others == 1 else 'work'} with the "
-            f"coordinator, and in return the results are much sharper. At least {plan.conduct.quorum} partners are in "
-            f"every sum.{bare}")
 
 
 def _stays() -> Iterator[str]:
@@ -202,12 +184,7 @@ def _not_covered(review: Review) -> Iterator[str]:
 
 
 def _rules(review: Review, home_path: str) -> Iterator[str]:
-    if review.unknown:
-        yield ("BROKEN  the plan hides your numbers among those of other partners, and you have not confirmed the keys "
-               "of these. What to do: ask each of them, by telephone or in person, for its public key. If it is this "
-               "one, run:")
-    for entry in review.unknown:
-        yield f"$ leelight partner know {entry.name} {entry.public_key} --home {quote(home_path)}"
+    yield from keys_to_confirm(review.unknown, home_path)
     yield from (f"BROKEN  {obstacle}" for obstacle in review.obstacles)
     for finding in sorted(review.findings, key=lambda finding: finding.met):
         if finding.met:

@@ -74,14 +74,24 @@ def check_plan(plan: StudyPlan) -> Price:
     return found
 
 
+def parts_in_sums(plan: StudyPlan) -> tuple[str, ...]:
+    """`training`, `statistics`, both or neither: what is summed securely."""
+    return tuple(name for name, part in (("training", plan.training), ("statistics", plan.statistics))
+                 if part.aggregation is Aggregation.SECURE)
+
+
+def colluders_in_words(plan: StudyPlan) -> str:
+    """How many partners may do it, up to the verb: `at most 2 of the 8 partners work`."""
+    partners, colluders = len(plan.roster), plan.secure_aggregation.colluders if plan.secure_aggregation else 0
+    if colluders == 0:
+        return f"none of the {partners} partners works"
+    return f"at most {colluders} of the {partners} partners {'works' if colluders == 1 else 'work'}"
+
+
 def noise_in_words(plan: StudyPlan) -> str:
     """Where a plan's noise is, and on whom the promise then rests."""
-    secure = plan.secure_aggregation
-    if secure is None:
+    if plan.secure_aggregation is None:
         return ("each partner adds all of it, so the promise holds against the coordinator, other partners and the "
                 "public")
-    parts = [name for name, part in (("training", plan.training), ("statistics", plan.statistics))
-             if part.aggregation is Aggregation.SECURE]
-    return (f"{' and '.join(parts)} summed securely: only the sum carries it, and the promise holds while at most "
-            f"{secure.colluders} of {len(plan.roster)} partners {'works' if secure.colluders == 1 else 'work'} with "
-            "the coordinator")
+    return (f"{' and '.join(parts_in_sums(plan))} summed securely: only the sum carries it, and the promise holds "
+            f"while {colluders_in_words(plan)} with the coordinator")

@@ -54,7 +54,9 @@ def compose_plan(settings: Settings, world: World, encoder: EncoderSpec, *, part
     try:
         plan = _plan(settings, world, encoder, partner_keys, roles)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'plan'}: {item['msg']}" for item in error.errors())
+        problems = "; ".join(": ".join(filter(None, ('.'.join(map(str, item["loc"])),
+                                                     item["msg"].removeprefix("Value error, "))))
+                             for item in error.errors())
         raise InputError("plan", problems, remedy="change the setting of that name") from None
     except ValueError as error:
         raise InputError("privacy", str(error), remedy="raise epsilon, or take fewer steps") from None
@@ -106,5 +108,8 @@ def _conduct(settings: Settings, partners: int) -> tuple[int, SecureAggregationS
     if Aggregation.SECURE not in (settings.training.aggregation, settings.statistics.aggregation):
         return study.quorum or quorum, None
     colluders = max(1, partners // 4) if study.colluders is None else study.colluders
+    if colluders >= partners:
+        raise InputError("study.colluders", f"is {colluders} of {partners} partners", bound=f"at most {partners - 1}",
+                         remedy="name fewer, or use statistics=local and a training without secure sums")
     return (study.quorum or max(quorum, threshold_for(partners, colluders)),
             SecureAggregationSpec(colluders=colluders))

@@ -17,7 +17,7 @@ from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import price as compute_price
 from federation.privacy.guarantee import table_variance
 from federation.regions import region_name
-from federation.secure import noise_in_words
+from federation.secure import noise_in_words, parts_in_sums
 from federation.statistics import SummedTables
 from server.release.estimate import CONFIDENCE, PER, Rate, estimate_cells
 from server.release.gate import (
@@ -119,10 +119,8 @@ def _sums(plan: StudyPlan) -> dict[str, Any] | None:
     """Which parts were summed securely, and how many partners may work with the coordinator; None if none was."""
     if plan.secure_aggregation is None:
         return None
-    parts = [name for name, part in (("training", plan.training), ("statistics", plan.statistics))
-             if part.aggregation is Aggregation.SECURE]
-    return {"parts": parts, "colluders": plan.secure_aggregation.colluders, "partners": len(plan.roster),
-            "least_in_a_sum": plan.conduct.quorum}
+    return {"parts": list(parts_in_sums(plan)), "colluders": plan.secure_aggregation.colluders,
+            "partners": len(plan.roster), "least_in_a_sum": plan.conduct.quorum}
 
 
 def build_content(

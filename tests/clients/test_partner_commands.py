@@ -202,6 +202,7 @@ Who asks
     signature fits the plan.
   3 partners take part (1 platform, 1 NGO, 1 agency), you as partner-0. At least 3 must answer each
     time, or the study stops.
+  By name: partner-0, partner-1, partner-2.
   Plan HASH
 
 What will be computed
@@ -303,22 +304,34 @@ def test_a_review_of_secure_sums_says_whom_to_ask_for_what(tmp_path: Path) -> No
     result = run("review", tmp_path / "plan.json", "--home", home.path)
     assert result.exit_code == 3
     told = " ".join(result.stdout.split())
-    assert ("noise in the sum protects them as long as at most 1 of the 4 partners works with the coordinator, and in "
-            "return the results are much sharper. At least 3 partners are in every sum." in told)
+    assert ("noise in the sum protects them as long as at most 1 of the 4 partners works with the coordinator "
+            "(partners that it controls count as such), and protects a person with records at several partners less; "
+            "in return the results are sharper. At least 3 partners are in every sum." in told)
     assert "the table leaves under a mask: the coordinator learns the sum over the partners, and not yours." in told
     assert "These figures hold while at most 1 of the 4 partners works with the coordinator" in told
     assert "yours alone" not in told
     found = json.loads(run("review", tmp_path / "plan.json", "--home", home.path, "--json").stdout)
     assert found["keys_not_confirmed"] == {entry.name: entry.public_key for entry in plan.roster[2:]}
     assert run("approve", tmp_path / "plan.json", "--home", home.path, "--yes").exit_code == 3
-    # The commands are there to be copied as they are.
+    # The commands are there to be copied, but for the key: copied from the plan it would have confirmed nothing.
     commands = [line.split(maxsplit=2)[2] for line in result.stdout.splitlines() if "partner know" in line]
     assert len(commands) == 2
-    for command in commands:
-        assert run(*shlex.split(command)).exit_code == 0
+    assert all(f"{entry.name}: the plan's key is {entry.public_key}" in told for entry in plan.roster[2:])
+    for command, entry in zip(commands, plan.roster[2:], strict=True):
+        assert run(*shlex.split(command)).exit_code == 2
+        assert run(*shlex.split(command.replace("KEY", entry.public_key.upper()))).exit_code == 0
     assert run("approve", tmp_path / "plan.json", "--home", home.path, "--yes").exit_code == 0
-    for arguments in (("partner-2", "0" * 64), ("partner-9", "0" * 63), ("P 9", "0" * 64)):
+    known, own = plan.roster[2].public_key, plan.roster[0]
+    for arguments in (("partner-2", "0" * 64), ("partner-9", "0" * 63), ("P 9", "0" * 64), ("partner-9", known),
+                      (own.name, "0" * 64), ("partner-9", own.public_key)):
         assert run("know", *arguments, "--home", home.path).exit_code == 2
+    # A key that is not the one that was confirmed is another matter than one that is new.
+    impostor = plan.roster[3].model_copy(update={"public_key": "ab" * 32})
+    forged = plan.model_copy(update={"roster": (*plan.roster[:3], impostor)})
+    (tmp_path / "forged.json").write_text(sign(forged).to_json())
+    told = " ".join(run("review", tmp_path / "forged.json", "--home", home.path).stdout.split())
+    assert f"the plan gives another key for partner-3 than the one you confirmed: {'ab' * 32}, not" in told
+    assert "partner know" not in told
 
 
 def test_the_numbers_are_the_ones_that_the_node_works_with(home: NodeHome, plan: StudyPlan, plan_file: Path) -> None:

@@ -142,7 +142,7 @@ def test_a_release_of_secure_sums_says_whom_its_promise_rests_on(
     content = published(tmp_path, secure).content
     assert content["privacy"]["secure_sums"] == {
         "parts": ["statistics"], "colluders": 1, "partners": 5, "least_in_a_sum": 4}
-    assert "at most 1 of 5 partners works with the coordinator" in content["privacy"]["trust"]
+    assert "at most 1 of the 5 partners works with the coordinator" in content["privacy"]["trust"]
     # Five shares of 6.5 / sqrt(3) each.
     assert content["threshold"]["noise_sd"] == pytest.approx(6.5 * (5 / 3) ** 0.5, abs=1e-3)
     seen = words(page(tmp_path))
