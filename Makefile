@@ -27,7 +27,7 @@ layers: $(VENV)/.developed
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.developed browser
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 # The accuracy bars on real texts; takes a few minutes and needs DATA=folder of the public sets.
 bars: $(VENV)/.installed
