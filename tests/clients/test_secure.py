@@ -224,10 +224,13 @@ def test_another_delivery_after_the_vector_gets_nothing(tmp_path: Path, plan: St
 def test_a_round_is_summed_once_whatever_the_attempt(tmp_path: Path, plan: StudyPlan) -> None:
     # A second vector for the same round, under other masks, would be a second look at the same people.
     first = Sum(tmp_path, plan)
-    assert first.all(Stage.MASKED, first.until(Stage.MASKED))
+    sent = first.until(Stage.MASKED)
+    assert first.all(Stage.MASKED, sent)
     second = Sum(tmp_path, plan, homes=first.homes, attempt=6)
     payloads = second.until(Stage.MASKED)
-    assert second.ask("partner-1", Stage.MASKED, payloads["partner-1"]).code == RefusalCode.ALREADY_ANSWERED
+    # Nor is the first attempt's answer taken for the second's.
+    for payload in (payloads["partner-1"], sent["partner-1"]):
+        assert second.ask("partner-1", Stage.MASKED, payload).code == RefusalCode.ALREADY_ANSWERED
 
 
 def test_an_attempt_that_ended_before_the_vectors_costs_nothing(tmp_path: Path, plan: StudyPlan) -> None:
