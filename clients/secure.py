@@ -1,8 +1,9 @@
 """What a node answers in a session of secure aggregation: five exchanges for one sum (`federation.secagg`).
 
 The session is built from the partner's own copy of the plan. What the coordinator sends is a purpose, a round, the
-number of its attempt, and the other partners' messages; the model comes with the third exchange, which is the one that
-touches records and is charged. No exchange but that one needs torch.
+number of its attempt, the hash of the model that all partners are asked about, and the other partners' messages. The
+model itself comes with the third exchange, which is the one that touches records and is charged. No exchange but that
+one needs torch.
 """
 
 from __future__ import annotations
