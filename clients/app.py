@@ -37,13 +37,13 @@ def train(inquiry: Inquiry) -> Reply:
 
 
 def table(inquiry: Inquiry) -> Reply:
-    """The noisy regional table under the given model."""
+    """The noisy tables under the given model."""
     from clients import work
 
     _require_local(inquiry.plan.statistics.aggregation)
     model = work.asked_model(inquiry)
     return paid(inquiry, Stage.TABLE, lambda: Reply(
-        code=OK, partner=inquiry.entry.name, table=work.table(inquiry, model)), asked=request_sha256(inquiry.request))
+        code=OK, partner=inquiry.entry.name, table=work.tables(inquiry, model)), asked=request_sha256(inquiry.request))
 
 
 def _require_local(aggregation: Aggregation) -> None:

@@ -1,67 +1,114 @@
-"""The partner's regional table: one cell a person, then exact noise.
+"""The partner's tables: what each person adds to them, then exact noise in every entry.
 
-See `federation.statistics` for the layout and for why one person moves it by at most 1 in each of `1 + tasks` entries.
+See `federation.statistics` for the layout and for how much of it one person moves, `clients.places` for where each
+person counts.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from clients.features import Prepared
 from clients.node import NodeHome
-from clients.selection import table_places
+from clients.places import Mention, Places, places
 from federation.exact import exact_logits
-from federation.model import MultiTaskHead, partner_prior
+from federation.model import MultiTaskHead
 from federation.plan import StudyPlan
 from federation.plan_parts import RosterEntry
 from federation.privacy.guarantee import partner_noise
 from federation.privacy.noise import add_discrete_gaussian
 from federation.randomness import RandomStream
-from federation.statistics import IntTable, TableLayout
+from federation.statistics import LEVELS, IntArray, TableLayout
+from federation.taxonomy import AreaLevel, Family, Indicator
+
+Flags = dict[int, npt.NDArray[np.int64]]
+"""By row of a record: for each task, 1 where the model flags it."""
 
 
-def layout_of(plan: StudyPlan) -> TableLayout:
-    """The plan's table layout."""
-    return TableLayout(regions=plan.statistics.regions, roles=plan.statistics.roles, tasks=plan.tasks)
-
-
-def true_table(
+def true_tables(
     home: NodeHome, plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead
-) -> IntTable:
-    """Count people by cell, without noise. Private: it never leaves this process.
-
-    Each person counts through the one mention that `table_places` draws for them.
-    """
-    layout = layout_of(plan)
-    chosen = table_places(home, plan, prepared.frame)
-    table = layout.empty()
-    if not chosen:
-        return table
-    rows, regions, roles = (np.array(column) for column in zip(*chosen.values(), strict=True))
-    flags = _flags(plan, entry, prepared, model, rows)
-    entries = np.hstack([np.ones((len(rows), 1), dtype=np.int64), flags])
-    for region, role, entry_row in zip(regions, roles, entries, strict=True):
-        table[region, role] += entry_row
-    return table
+) -> IntArray:
+    """Count people, without noise. Private: it never leaves this process."""
+    found = places(home, plan, prepared.frame)
+    flags = _flags(plan, prepared, model, (row for place in found.values() for row in place.rows()))
+    tally = _Tally(plan, entry, [dict(marks) for marks in prepared.frame["indicators"]], flags)
+    for place in found.values():
+        tally.add(place)
+    return tally.vector
 
 
-def _flags(
-    plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead, rows: np.ndarray
-) -> np.ndarray:
-    threshold = plan.statistics.flag_threshold
-    logits = exact_logits(model, prepared.inputs(rows)) + np.array(partner_prior(plan, entry))
-    return np.asarray(logits >= math.log(threshold / (1 - threshold)), dtype=np.int64)
-
-
-def noisy_table(
+def noisy_tables(
     home: NodeHome, plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead,
     *, stream: RandomStream | None
-) -> IntTable:
-    """The table with discrete Gaussian noise in every entry: all that the plan promises, or this partner's share of it.
+) -> IntArray:
+    """The tables with discrete Gaussian noise in every entry: all that the plan promises, or this partner's share.
 
     `stream` is None outside a rehearsal: the operating system draws the noise then.
     """
-    table = true_table(home, plan, entry, prepared, model)
-    return add_discrete_gaussian(table, partner_noise(plan).table, stream)
+    vector, layout = true_tables(home, plan, entry, prepared, model), TableLayout(plan)
+    for family, scale in partner_noise(plan).tables.items():
+        table = layout.table(vector, family)
+        table[...] = add_discrete_gaussian(table, scale, stream)
+    return vector
+
+
+def _flags(plan: StudyPlan, prepared: Prepared, model: MultiTaskHead, rows: Iterable[int]) -> Flags:
+    chosen = np.unique(np.fromiter(rows, dtype=np.int64))
+    if not len(chosen):
+        return {}
+    # The model's own score, without the prevalence that this partner declares: see `StatisticsSpec.flag_threshold`.
+    threshold = plan.statistics.flag_threshold
+    over = exact_logits(model, prepared.inputs(chosen)) >= math.log(threshold / (1 - threshold))
+    return dict(zip(chosen.tolist(), over.astype(np.int64), strict=True))
+
+
+class _Tally:
+    """Adds people to the tables of one partner, each by no more than `federation.statistics` says."""
+
+    def __init__(self, plan: StudyPlan, entry: RosterEntry, marks: list[dict[Indicator, int]], flags: Flags) -> None:
+        self._layout = layout = TableLayout(plan)
+        self.vector = layout.empty()
+        self._tables = {family: layout.table(self.vector, family) for family in layout.blocks}
+        self._marks, self._flags = marks, flags
+        self._tags = plan.statistics.indicators.tags if plan.statistics.indicators else ()
+        self._own = [one.name for one in plan.roster].index(entry.name)
+        areas = layout.areas
+        self._place_at = {level: {code: i for i, code in enumerate(areas.codes(level))} for level in AreaLevel}
+        self._level = plan.statistics.indicators.level if plan.statistics.indicators else AreaLevel.REGION
+
+    def add(self, place: Places) -> None:
+        """Count one person."""
+        for mention in place.mentions:
+            self._mention(mention)
+        for region in {mention.region for mention in place.mentions}:
+            self._tables[Family.DOMINANCE][region, self._own] += 1
+        if place.corridor is not None:
+            row, pair = place.corridor
+            self._tables[Family.CORRIDORS][pair] += self._reviewed_and_flagged(row)
+        for task, (row, positive) in place.labelled.items():
+            self._tables[Family.CONFUSION][task, int(positive), self._flags[row][task]] += 1
+
+    def _reviewed_and_flagged(self, row: int) -> IntArray:
+        return np.concatenate([np.ones(1, dtype=np.int64), self._flags[row]])
+
+    def _at(self, region: int, level: AreaLevel) -> int | None:
+        areas = self._layout.areas
+        code = areas.above(areas.regions[region], level)
+        return None if code is None else self._place_at[level][code]
+
+    def _mention(self, mention: Mention) -> None:
+        for level, family in LEVELS.items():
+            at = self._at(mention.region, level)
+            if family in self._tables and at is not None:
+                self._tables[family][at, mention.role] += self._reviewed_and_flagged(mention.row)
+        marks = self._marks[mention.row]
+        # Not looked for is not absent: only a record in which somebody looked for all of them can be in a mix.
+        if self._tags and all(tag in marks for tag in self._tags):
+            at = self._at(mention.region, self._level)
+            seen = np.array([1, *(marks[tag] for tag in self._tags)], dtype=np.int64)
+            for task, flag in enumerate(self._flags[mention.row]):
+                self._tables[Family.INDICATORS][at, mention.role, task, flag] += seen

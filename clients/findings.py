@@ -11,11 +11,15 @@ from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import Price, price
 from federation.privacy.units import up
+from federation.taxonomy import Family
 
 if TYPE_CHECKING:
     from clients.policy import Ceilings, Policy
 
-REGIONAL_TABLE: Final = "regional_table"
+TABLES: Final = {"regional_table": (Family.REGIONS, Family.SUPER_REGIONS, Family.COUNTRIES, Family.CONFUSION,
+                                    Family.DOMINANCE),
+                 "indicators": (Family.INDICATORS,), "corridors": (Family.CORRIDORS,)}
+"""What a partner's rules call the tables."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +53,10 @@ def _names(policy: Policy, plan: StudyPlan) -> Iterator[Finding]:
     yield Finding(rule="encoders", asked=plan.encoder.name, allowed=_listed(policy.encoders),
                   met=plan.encoder.name in policy.encoders,
                   remedy="ask the coordinator for a study with an encoder of your list, or allow this one")
-    # Every plan of this version asks for the regional table.
-    yield Finding(rule="statistics", asked=REGIONAL_TABLE, allowed=_listed(policy.statistics),
-                  met=REGIONAL_TABLE in policy.statistics, remedy="decline, or allow this table")
+    asked = tuple(name for name, families in TABLES.items() if set(families) & set(plan.statistics.families))
+    yield Finding(rule="statistics", asked=_listed(asked), allowed=_listed(policy.statistics),
+                  met=set(asked) <= set(policy.statistics),
+                  remedy="ask the coordinator for a study without the others, or allow them")
 
 
 def _noise(policy: Policy, plan: StudyPlan) -> Iterator[Finding]:
@@ -60,8 +65,8 @@ def _noise(policy: Policy, plan: StudyPlan) -> Iterator[Finding]:
             ("minimum_partners", plan.conduct.quorum, policy.minimum_partners, "a larger quorum"),
             ("least_noise_multiplier", training.noise_multiplier, policy.least_noise_multiplier, "more noise"),
             ("least_l2_clip_norm", training.l2_clip_norm, policy.least_l2_clip_norm, "a larger clip norm"),
-            ("least_table_noise_scale", plan.statistics.noise_scale, policy.least_table_noise_scale,
-             "more noise in the table")):
+            ("least_table_noise_scale", min(plan.statistics.noise_scales.values()), policy.least_table_noise_scale,
+             "more noise in the tables")):
         yield Finding(rule=rule, asked=f"{asked:g}", allowed=f"at least {least:g}", met=asked >= least,
                       remedy=f"ask the coordinator for {remedy}")
 

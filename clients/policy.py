@@ -78,7 +78,7 @@ class Policy(BaseModel):
         minimum_partners: least quorum of a plan.
         least_noise_multiplier: least noise of a training step, over the clip norm.
         least_l2_clip_norm: least clip norm. Noise is a multiple of it and must stay far above the rounding of weights.
-        least_table_noise_scale: least noise in each entry of a table.
+        least_table_noise_scale: least noise in each entry of the table that has least.
         distributed_noise: parts of a study whose noise may be in the sum of all partners alone.
         least_colluders: of such a plan, the least number of partners that may work with the coordinator without its
             promise failing.
@@ -91,7 +91,7 @@ class Policy(BaseModel):
     plans: Literal["approved"] | tuple[Hex32, ...]
     tasks: tuple[Task, ...]
     encoders: tuple[Slug, ...]
-    statistics: tuple[Literal["regional_table"], ...]
+    statistics: tuple[Literal["regional_table", "indicators", "corridors"], ...]
     records_without_person_id: Literal["refuse", "own_unit"]
     minimum_partners: Annotated[int, Field(ge=1)]
     least_noise_multiplier: Positive

@@ -19,8 +19,9 @@ from clients.findings import Finding
 from clients.known import UnknownPartner, unknown_partners
 from clients.ledger import Outlook
 from clients.node import NodeHome
+from clients.places import places
 from clients.policy import Ceilings
-from clients.selection import table_places, taking_part, target_matrix, training_rows
+from clients.selection import taking_part, target_matrix, training_rows
 from clients.store import RecordStore
 from federation.errors import InputError, Refusal
 from federation.plan import SignedPlan, StudyPlan
@@ -153,6 +154,7 @@ def _own_records(home: NodeHome, plan: StudyPlan) -> tuple[OwnRecords | None, st
     return OwnRecords(
         people=int(chosen.frame["unit_key"].nunique()), training_people=len(rows),
         training_records=sum(map(len, rows)), held_out_people=int(labelled) - len(rows),
-        counted_people=len(table_places(home, plan, chosen.frame)), withheld=max(0, stored - len(usable)),
+        counted_people=sum(bool(place.mentions) for place in places(home, plan, chosen.frame).values()),
+        withheld=max(0, stored - len(usable)),
         unattached=chosen.unattached,
         own_units=int((~chosen.frame["has_person"].astype(bool)).sum()), unreadable=chosen.unreadable), ""

@@ -16,6 +16,7 @@ from clients.review import Review
 from clients.review_sums import condition, how_it_leaves, keys_to_confirm, what_sums_rest_on
 from federation.plan import StudyPlan
 from federation.privacy.units import most_recognised, up
+from federation.statistics import TableLayout
 from federation.taxonomy import PartnerKind
 
 _WIDTH = 100
@@ -88,9 +89,18 @@ def _what(plan: StudyPlan) -> Iterator[str]:
            f"most {training.max_records_per_person} records of each person. Texts are turned into numbers on this "
            f"machine by {plan.encoder.name} {plan.encoder.version}.")
     yield (f"Counting: how many people have a record in each of {len(table.regions)} regions as {_and(table.roles)}, "
-           f"and how many of those the model flags for {_and(plan.tasks)}. Each person counts once.")
-    yield (f"Publishing: rates by region with their uncertainty. Cells that are meant to hold fewer than "
-           f"{table.minimum_count} people are withheld.")
+           f"and how many of those the model flags for {_and(plan.tasks)}; the same for their countries"
+           f"{' and for groups of regions' if table.super_regions else ''}. Each person counts once"
+           f"{f', in up to {table.max_roles_per_person} roles' if table.max_roles_per_person > 1 else ''}, through "
+           f"records from {table.period_start} to {plan.period_end}, and in at most "
+           f"{table.appearances.releases_per_person} of {table.appearances.releases_a_year} such studies a year.")
+    yield ("Counting, too: how often the model is right about people who did not train it"
+           f"{'; which indicators were noted' if table.indicators else ''}"
+           f"{'; from where to where records lead' if table.corridors else ''}; and whether one partner makes up most "
+           "of a region.")
+    yield (f"Publishing: rates by region with their uncertainty, no earlier than {plan.release.embargo_days} days after "
+           f"the period. Numbers that are meant to stand for fewer than {plan.release.minimum_count} people are "
+           f"withheld. {plan.release.signatures} of {len(plan.release.signers)} named people must sign first.")
 
 
 def _whom(review: Review) -> Iterator[str]:
@@ -106,9 +116,10 @@ def _whom(review: Review) -> Iterator[str]:
     unlabelled = f"none of their records is labelled positive or negative for {_or(plan.tasks)}"
     yield from _left_out(own.held_out_people, "train", held)
     yield from _left_out(own.unlabelled_people, "train", unlabelled)
-    yield f"{_count(own.counted_people, 'person counts', 'people count')} in the table."
+    yield f"{_count(own.counted_people, 'person counts', 'people count')} in the tables."
     yield from _left_out(own.people - own.counted_people, "count",
-                         f"none of their records has a region of the plan as {_or(table.roles)}")
+                         "none of their records is of the period and has a region of the plan as "
+                         f"{_or(table.roles)}, or this study is not one of those that they count in")
     if own.withheld:
         yield (f"{_count(own.withheld, 'record takes', 'records take')} no part: retention has ended by the end of the "
                "study's period or by today, or the record is marked exclude_training.")
@@ -163,8 +174,11 @@ def _leaves(plan: StudyPlan) -> Iterator[str]:
     regions, roles, entries = len(table.regions), len(table.roles), 1 + len(plan.tasks)
     yield (f"{_count(rounds, 'model update', 'model updates')}, one in each round, of {plan.model_size:,} numbers. "
            + how_it_leaves(plan.training.aggregation, "an update"))
-    yield (f"One table of {regions} regions × {_count(roles, 'role', 'roles')} × {entries} numbers (people, and people "
-           f"flagged for {_and(plan.tasks)}). " + how_it_leaves(table.aggregation, "the table"))
+    yield (f"{_count(len(table.families), 'table', 'tables')} of {TableLayout(plan).length:,} numbers in all, the "
+           f"largest of them {regions} regions × {_count(roles, 'role', 'roles')} × {entries} numbers (people, and "
+           f"people flagged for {_and(plan.tasks)}). " + how_it_leaves(table.aggregation, "the tables"))
+    yield ("One of the tables has a row for each partner: from it the coordinator learns about how many of your people "
+           "count in each region, with noise. It is not published.")
     if plan.secure_aggregation is not None:
         yield what_sums_rest_on(plan)
     yield "Your partner's name and, where this node declines, one of a few fixed words."

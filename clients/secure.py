@@ -63,7 +63,7 @@ def masked(inquiry: Inquiry) -> Reply:
 
     def answer() -> Reply:
         vector = (work.gradient_part(inquiry, model) if purpose is Purpose.TRAIN
-                  else work.table(inquiry, model).ravel())
+                  else work.tables(inquiry, model))
         # The account keeps the answer for whoever asks again.
         sent = files.advance(spec, lambda participant: participant.masked(named.payload, vector))
         return Reply(code=OK, partner=inquiry.entry.name, payload=sent)

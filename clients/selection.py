@@ -66,24 +66,3 @@ def training_rows(home: NodeHome, plan: StudyPlan, frame: pd.DataFrame, targets:
     identifiers = frame["record_id"]
     return [sorted(persons[unit], key=lambda row: order.value("record", str(identifiers.iat[row])))[:limit]
             for unit in units]
-
-
-def table_places(home: NodeHome, plan: StudyPlan, frame: pd.DataFrame) -> dict[str, tuple[int, int, int]]:
-    """Where each person counts in the regional table: one of their (record, region, role) mentions inside its cells.
-
-    Returns:
-        By person: the row of the record, the position of the region and of the role in the plan's lists. People
-        without any such mention are not in it.
-    """
-    region_at = {code: i for i, code in enumerate(plan.statistics.regions)}
-    role_at = {role: i for i, role in enumerate(plan.statistics.roles)}
-    order = home.keyed(f"table/{plan.sha256}")
-    chosen: dict[str, tuple[float, int, int, int]] = {}
-    for row, (unit, record, mentions) in enumerate(
-            zip(frame["unit_key"], frame["record_id"], frame["regions"], strict=True)):
-        for code, role in mentions:
-            if code in region_at and role in role_at:
-                ticket = (order.value(str(record), code, str(role)), row, region_at[code], role_at[role])
-                if unit not in chosen or ticket < chosen[unit]:
-                    chosen[unit] = ticket
-    return {unit: (row, region, role) for unit, (_, row, region, role) in chosen.items()}

@@ -43,7 +43,7 @@ from sqlalchemy.exc import DatabaseError
 
 from federation.errors import InputError
 from federation.records import Record
-from federation.taxonomy import LabelValue, Provenance, RegionRole, Task
+from federation.taxonomy import Indicator, LabelValue, Provenance, RegionRole, Task
 
 STORE_VERSION = 1
 _PAGE = 1_000
@@ -181,12 +181,12 @@ class RecordStore:
         """The usable records as a table, ordered by `record_id`.
 
         Columns: record_id (hex), unit_key (hex), has_person (bool: without a person id the record is its own unit),
-        text, language, regions (list of (code, role)), labels (dict from task to value, the best-founded label where
-        there are several).
+        text, language, observed_at (date), regions (list of (code, role)), labels (dict from task to value, the
+        best-founded label where there are several), indicators (dict from each that somebody looked for to 0 or 1).
         """
         rows = [_frame_row(json.loads(body)) for body in self._bodies(today)]
-        return pd.DataFrame(rows, columns=["record_id", "unit_key", "has_person", "text", "language", "regions",
-                                           "labels"])
+        return pd.DataFrame(rows, columns=["record_id", "unit_key", "has_person", "text", "language", "observed_at",
+                                           "regions", "labels", "indicators"])
 
     def erase_person(self, actor_key: str) -> int:
         """Delete every record of a person and overwrite the pages they lay on. Returns how many there were."""
@@ -292,6 +292,8 @@ def _frame_row(body: dict[str, Any]) -> dict[str, Any]:
         if task not in best or rank >= best[task][0]:
             best[task] = (rank, LabelValue(label["value"]))
     return {"record_id": key, "unit_key": body["actor_key"] or key, "has_person": body["actor_key"] is not None,
-            "text": body["text"], "language": body["language"],
+            "text": body["text"], "language": body["language"], "observed_at": date.fromisoformat(body["observed_at"]),
             "regions": [(m["code"], RegionRole(m["role"])) for m in body["regions"]],
-            "labels": {task: value for task, (_, value) in best.items()}}
+            "labels": {task: value for task, (_, value) in best.items()},
+            "indicators": {Indicator(tag): mark["value"] for tag, mark in body["indicators"].items()
+                           if mark["value"] is not None}}

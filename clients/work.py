@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from clients.counting import noisy_table
+from clients.counting import noisy_tables
 from clients.door import Inquiry
 from clients.features import Prepared, prepare
 from clients.people import Population, training_people
@@ -25,7 +25,7 @@ from federation.messages import Arrays, check_arrays, request_sha256
 from federation.model import MultiTaskHead, initial_model, load_arrays, model_arrays
 from federation.privacy.guarantee import partner_noise
 from federation.randomness import RandomStream
-from federation.statistics import IntTable
+from federation.statistics import IntArray
 
 
 @dataclass
@@ -107,8 +107,8 @@ def gradient_part(inquiry: Inquiry, model: MultiTaskHead) -> npt.NDArray[np.int6
                           noise_scale=partner_noise(plan).training, stream=stream)
 
 
-def table(inquiry: Inquiry, model: MultiTaskHead) -> IntTable:
-    """The regional table under `model`, with the noise, or the share of it, that the plan has this partner add."""
+def tables(inquiry: Inquiry, model: MultiTaskHead) -> IntArray:
+    """The tables under `model`, with the noise, or the share of it, that the plan has this partner add."""
     use_threads(inquiry.home.settings.threads)
-    return noisy_table(inquiry.home, inquiry.plan, inquiry.entry, prepared_records(inquiry), model,
-                       stream=noise_stream(inquiry, "table"))
+    return noisy_tables(inquiry.home, inquiry.plan, inquiry.entry, prepared_records(inquiry), model,
+                        stream=noise_stream(inquiry, "table"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from datetime import date
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -26,6 +27,7 @@ from federation.plan_parts import (
     Hex32,
     ModelSpec,
     PrivacyClaim,
+    ReleaseSpec,
     RosterEntry,
     SecureAggregationSpec,
     Slug,
@@ -63,6 +65,7 @@ class StudyPlan(Frozen):
     model: ModelSpec
     training: TrainingSpec
     statistics: StatisticsSpec
+    release: ReleaseSpec
     privacy: PrivacyClaim
     secure_aggregation: SecureAggregationSpec | None
     """None if no part of the study is summed securely."""
@@ -82,7 +85,11 @@ class StudyPlan(Frozen):
         self._check_aggregation()
         if self.conduct.quorum > len(names):
             raise ValueError(f"conduct.quorum {self.conduct.quorum} is above the {len(names)} partners of the roster")
-        for region in (*self.statistics.regions, *(r for entry in self.roster for r in entry.regions)):
+        if self.statistics.period_start > self.period_end:
+            raise ValueError(f"statistics.period_start {self.statistics.period_start} is after period_end "
+                             f"{self.period_end}")
+        listed = self.statistics.regions, self.statistics.protected, *(entry.regions for entry in self.roster)
+        for region in chain.from_iterable(listed):
             check_region(region, synthetic=self.synthetic)
         largest = max(entry.slots for entry in self.roster)
         bound = largest**-1.1

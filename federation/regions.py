@@ -69,3 +69,15 @@ def region_name(code: str) -> str:
     if is_user_assigned(code):
         return f"Invented region {code.split('-')[1]}"
     return _names().get(code, code)
+
+
+@cache
+def _country_names() -> dict[str, str]:
+    return {c.alpha_2: getattr(c, "common_name", c.name) for c in pycountry.countries}
+
+
+def country_name(code: str) -> str:
+    """A readable name: the ISO name, or `Invented country XA` for a user-assigned code."""
+    if is_user_assigned(code):
+        return f"Invented country {code}"
+    return _country_names().get(code, code)

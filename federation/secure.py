@@ -14,6 +14,7 @@ from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import Price, check_claim, partner_noise
 from federation.secagg import SessionSpec
+from federation.statistics import TableLayout
 
 MOST_PEOPLE = 2**26
 """More than any partner has: four times the largest band of slots. Bounds an entry of a vector, so that a sum cannot
@@ -28,7 +29,7 @@ class Purpose(StrEnum):
     TRAIN = "train"
     """Clipped gradients of one step, in units of `l2_clip_norm * 2^-SUM_BITS`."""
     TABLE = "table"
-    """The regional table."""
+    """The tables, all of them in one vector."""
 
 
 def session_of(plan: StudyPlan, purpose: Purpose, round_number: int, attempt: int, model_sha256: str) -> SessionSpec:
@@ -37,7 +38,7 @@ def session_of(plan: StudyPlan, purpose: Purpose, round_number: int, attempt: in
     Args:
         plan: verified.
         purpose: what is summed.
-        round_number: from 1; the table's is 1.
+        round_number: from 1; the tables' is 1.
         attempt: the coordinator's number for this try. A session of another number has other keys.
         model_sha256: of the model that everybody is asked about, as `federation.messages.request_sha256` gives it.
 
@@ -48,12 +49,11 @@ def session_of(plan: StudyPlan, purpose: Purpose, round_number: int, attempt: in
     rounds = plan.training.rounds if purpose is Purpose.TRAIN else 1
     if part.aggregation is not Aggregation.SECURE or plan.secure_aggregation is None or not 1 <= round_number <= rounds:
         raise InputError("session", f"the plan sums no {purpose} in round {round_number}", bound=f"1 to {rounds}")
-    noise, statistics = partner_noise(plan), plan.statistics
+    noise = partner_noise(plan)
     if purpose is Purpose.TRAIN:
         length, most, scale = plan.model_size, MOST_PEOPLE << SUM_BITS, noise.training
     else:
-        length = len(statistics.regions) * len(statistics.roles) * (1 + len(plan.tasks))
-        most, scale = MOST_PEOPLE, noise.table
+        length, most, scale = TableLayout(plan).length, MOST_PEOPLE, max(noise.tables.values())
     return SessionSpec(
         plan_sha256=plan.sha256, context_sha256=model_sha256, purpose=purpose.value, round_number=round_number,
         attempt=attempt, length=length,

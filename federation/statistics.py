@@ -1,69 +1,188 @@
-"""The regional table: its fixed cells, its shape and what one person can change in it.
+"""The tables of a study in one vector of whole numbers: their fixed cells, and what one person can change in them.
 
-Each partner fills one integer table. A person counts in at most one cell (one region in one role), through one record
-drawn at random among theirs: 1 in `reviewed`, and at most 1 in `flagged` for each task. So replacing a person by a null
-person changes one cell by at most (1, 1, …, 1), with tasks + 1 entries:
+Each partner fills the vector; every family of tables (`Family`) is a block of it, with noise of its own. With `C` roles
+a person at most (`max_roles_per_person`) and `T` tasks, a person moves
 
-    l2 sensitivity = sqrt(1 + number of tasks)      e.g. two tasks: 1.732
+    regions, super-regions, countries   C (1 + T) entries each: a person counts in one region of a role at most, through
+                                        one record drawn for it: 1 in reviewed, at most 1 in flagged for each task
+    confusion                           T entries: one labelled record a task, in one of four cells
+    indicators                          C T (1 + tags) entries: for each task on one side, flagged or not
+    corridors                           1 + T entries: one pair
+    dominance                           C entries: one for each region that the person counts in
 
-The list of cells is public and fixed by the plan, hence no cell is discovered from data and none needs to be paid for.
+each of them by one. The list of cells is public and fixed by the plan, hence no cell is discovered from data and none
+needs to be paid for.
+
+>>> from federation.taxonomy import Family
+>>> Block(family=Family.REGIONS, shape=(8, 3, 3), entries=3, start=0).l2_sensitivity.__round__(3)
+1.732
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 import numpy.typing as npt
 
-from federation.taxonomy import RegionRole, Task
+from federation.areas import Areas
+from federation.plan import StudyPlan
+from federation.taxonomy import AreaLevel, Family
 
-IntTable = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.int64]
+
+LEVELS = {AreaLevel.REGION: Family.REGIONS, AreaLevel.SUPER_REGION: Family.SUPER_REGIONS,
+          AreaLevel.COUNTRY: Family.COUNTRIES}
+"""The family that counts each level of places."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TableLayout:
-    """Order of the cells in a table of shape `(regions, roles, 1 + tasks)`; entry 0 of the last axis is `reviewed`."""
+class Block:
+    """One family's place in the vector.
 
-    regions: tuple[str, ...]
-    roles: tuple[RegionRole, ...]
-    tasks: tuple[Task, ...]
+    Attributes:
+        shape: of the table.
+        entries: how many entries one person moves at most, each by 1.
+        start: index of its first entry in the vector.
+    """
+
+    family: Family
+    shape: tuple[int, ...]
+    entries: int
+    start: int
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        return (len(self.regions), len(self.roles), 1 + len(self.tasks))
+    def size(self) -> int:
+        return math.prod(self.shape)
 
     @property
     def l2_sensitivity(self) -> float:
         """How far one person can move the table, in Euclidean norm."""
-        return math.sqrt(1 + len(self.tasks))
+        return math.sqrt(self.entries)
 
-    def empty(self) -> IntTable:
-        return np.zeros(self.shape, dtype=np.int64)
 
-    def check(self, table: IntTable) -> IntTable:
-        """Return `table` if it has this layout's shape and 64-bit integers.
+@dataclass(frozen=True)
+class TableLayout:
+    """Where everything is in the vector of a plan.
+
+    Shapes, with `T` tasks and `I` indicators:
+
+        REGIONS, SUPER_REGIONS, COUNTRIES   (places, roles, 1 + T)          entry 0 of the last axis is `reviewed`
+        CONFUSION                           (T, 2, 2)                       task, label (0 negative), flag (0 no)
+        INDICATORS                          (places, roles, T, 2, 1 + I)    side (0 not flagged), people and indicators
+        CORRIDORS                           (pairs, 1 + T)
+        DOMINANCE                           (regions, partners)
+    """
+
+    plan: StudyPlan
+
+    @cached_property
+    def areas(self) -> Areas:
+        """The places that are counted."""
+        return Areas.of(self.plan.statistics)
+
+    @cached_property
+    def blocks(self) -> dict[Family, Block]:
+        """By family, in the order of the vector."""
+        families = self.plan.statistics.families
+        shapes = [self._shape(family) for family in families]
+        starts = [0, *accumulate(math.prod(shape) for shape in shapes)]
+        return {family: Block(family=family, shape=shape, start=start, entries=entries_of(self.plan, family))
+                for family, shape, start in zip(families, shapes, starts, strict=False)}
+
+    def _shape(self, family: Family) -> tuple[int, ...]:
+        spec, tasks = self.plan.statistics, len(self.plan.tasks)
+        roles = len(spec.roles)
+        match family:
+            case Family.REGIONS | Family.SUPER_REGIONS | Family.COUNTRIES:
+                level = next(level for level, its in LEVELS.items() if its is family)
+                return (len(self.areas.codes(level)), roles, 1 + tasks)
+            case Family.CONFUSION:
+                return (tasks, 2, 2)
+            case Family.INDICATORS if spec.indicators is not None:
+                places = len(self.areas.codes(spec.indicators.level))
+                return (places, roles, tasks, 2, 1 + len(spec.indicators.tags))
+            case Family.CORRIDORS:
+                return (len(spec.corridors), 1 + tasks)
+            case Family.DOMINANCE:
+                return (len(self.areas.regions), len(self.plan.roster))
+        raise ValueError(f"the plan counts no {family}")
+
+    @property
+    def length(self) -> int:
+        """How many numbers the vector has."""
+        return sum(block.size for block in self.blocks.values())
+
+    def empty(self) -> IntArray:
+        return np.zeros(self.length, dtype=np.int64)
+
+    def table(self, vector: IntArray, family: Family) -> IntArray:
+        """A view of one family's table in a vector.
+
+        Raises:
+            KeyError: if the plan does not count it.
+        """
+        block = self.blocks[family]
+        return vector[block.start : block.start + block.size].reshape(block.shape)
+
+    def check(self, vector: IntArray) -> IntArray:
+        """Return `vector` if it is one of this layout, of 64-bit integers.
 
         Raises:
             ValueError: otherwise, naming what was found and what was expected.
         """
-        if table.shape != self.shape or table.dtype != np.int64:
-            raise ValueError(f"table: {table.dtype}{list(table.shape)}, expected int64{list(self.shape)}")
-        return table
+        if vector.shape != (self.length,) or vector.dtype != np.int64:
+            raise ValueError(f"tables: {vector.dtype}{list(vector.shape)}, expected int64[{self.length}]")
+        return vector
+
+
+def moved_entries(family: Family, *, tasks: int, roles: int, tags: int) -> int:
+    """How many entries of a family's table one person moves at most, each by 1 (see the top of this module).
+
+    Args:
+        family: which table.
+        tasks: of the study.
+        roles: that one person may count in.
+        tags: indicators of the mix.
+    """
+    match family:
+        case Family.REGIONS | Family.SUPER_REGIONS | Family.COUNTRIES:
+            return roles * (1 + tasks)
+        case Family.CONFUSION:
+            return tasks
+        case Family.INDICATORS:
+            return roles * tasks * (1 + tags)
+        case Family.CORRIDORS:
+            return 1 + tasks
+        case Family.DOMINANCE:
+            return roles
+
+
+def entries_of(plan: StudyPlan, family: Family) -> int:
+    """`moved_entries` of a plan."""
+    spec = plan.statistics
+    return moved_entries(family, tasks=len(plan.tasks), roles=spec.max_roles_per_person,
+                         tags=len(spec.indicators.tags) if spec.indicators else 0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SummedTables:
+class Measurements:
     """What the coordinator holds after the statistics stage: a sum of noisy tables, never a partner's true count.
 
     Attributes:
-        counts: int64, `layout.shape`; may be negative, since noise is.
-        noise_variance: variance of the noise in each entry of the sum.
+        values: int64, as long as the layout's vector; may be negative, since noise is.
+        variances: of the noise in each entry of a family's table.
         partners: names of the partners whose tables are in it.
     """
 
     layout: TableLayout
-    counts: IntTable
-    noise_variance: float
+    values: IntArray
+    variances: dict[Family, float]
     partners: tuple[str, ...]
+
+    def table(self, family: Family) -> IntArray:
+        """One family's sums."""
+        return self.layout.table(self.values, family)

@@ -55,6 +55,31 @@ class RegionRole(StrEnum):
     OBSERVED = "observed"
 
 
+class AreaLevel(StrEnum):
+    """How coarse a place is; nothing is finer than a region."""
+
+    REGION = "region"
+    SUPER_REGION = "super_region"
+    COUNTRY = "country"
+
+
+class Family(StrEnum):
+    """The tables that a partner counts. Each has noise of its own."""
+
+    REGIONS = "regions"
+    """By region and role: people reviewed, and flagged for each task."""
+    SUPER_REGIONS = "super_regions"
+    COUNTRIES = "countries"
+    CONFUSION = "confusion"
+    """Labelled people who did not train, by task, label and flag: how often the model errs."""
+    INDICATORS = "indicators"
+    """By place, role, task, and flagged or not: people, and those with each indicator."""
+    CORRIDORS = "corridors"
+    """By pair of origin and destination, both from one record: people reviewed, and flagged for each task."""
+    DOMINANCE = "dominance"
+    """By region and partner: people counted there. Tells whether one partner makes up a region; never published."""
+
+
 class Exploitation(StrEnum):
     LABOUR = "labour"
     SEXUAL = "sexual"

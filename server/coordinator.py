@@ -19,7 +19,8 @@ from federation.errors import InputError
 from federation.identity import SigningKey
 from federation.messages import Arrays
 from federation.plan import SignedPlan
-from federation.statistics import SummedTables, TableLayout
+from federation.privacy.guarantee import table_variances
+from federation.statistics import Measurements, TableLayout
 from server.rounds import StudyOutcome
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class CoordinatorHome:
     ```
     coordinator.key      signing key (0600)
     plan.json            the signed plan                 model.safetensors   the published model
-    tables.json          the sum of noisy tables         stages.json         who answered, was late, declined
+    measurements.json    the sum of noisy tables         stages.json         who answered, was late, declined
     release/             what is published
     ```
     """
@@ -70,9 +71,9 @@ class CoordinatorHome:
         """Write what a study left."""
         self.keep_plan(signed)
         save_file(outcome.model, self.model_path, metadata={"plan_sha256": signed.sha256})
-        tables = {"plan_sha256": signed.sha256, "counts": outcome.tables.counts.tolist(),
-                  "noise_variance": outcome.tables.noise_variance, "partners": outcome.tables.partners}
-        (self.path / "tables.json").write_text(json.dumps(tables) + "\n", encoding="utf-8")
+        measured = {"plan_sha256": signed.sha256, "values": outcome.measurements.values.tolist(),
+                    "partners": outcome.measurements.partners}
+        (self.path / "measurements.json").write_text(json.dumps(measured) + "\n", encoding="utf-8")
         stages = [asdict(stage) for stage in outcome.stages]
         (self.path / "stages.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
 
@@ -89,20 +90,19 @@ class CoordinatorHome:
         """The published model."""
         return load_file(self.model_path)
 
-    def tables(self) -> SummedTables:
+    def measurements(self) -> Measurements:
         """The sum of noisy tables.
 
         Raises:
             InputError: if it was kept for another plan.
         """
         plan = self.signed_plan()
-        kept = json.loads((self.path / "tables.json").read_text(encoding="utf-8"))
+        kept = json.loads((self.path / "measurements.json").read_text(encoding="utf-8"))
         if kept["plan_sha256"] != plan.sha256:
-            raise InputError("tables.json", "belongs to another plan", remedy="run the study again")
-        layout = TableLayout(regions=plan.plan.statistics.regions, roles=plan.plan.statistics.roles,
-                             tasks=plan.plan.tasks)
-        return SummedTables(layout=layout, counts=layout.check(np.array(kept["counts"], dtype=np.int64)),
-                            noise_variance=float(kept["noise_variance"]), partners=tuple(kept["partners"]))
+            raise InputError("measurements.json", "belongs to another plan", remedy="run the study again")
+        layout, partners = TableLayout(plan.plan), tuple(kept["partners"])
+        return Measurements(layout=layout, values=layout.check(np.array(kept["values"], dtype=np.int64)),
+                            variances=table_variances(plan.plan, len(partners)), partners=partners)
 
     def release(self) -> Release:
         """Make the release of the study that was kept here, sign it and write it to `release/`."""

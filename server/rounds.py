@@ -33,10 +33,10 @@ from federation.messages import (
 from federation.model import initial_model, model_arrays
 from federation.plan import StudyPlan, averaged_rounds
 from federation.plan_parts import Aggregation
-from federation.privacy.guarantee import table_variance
+from federation.privacy.guarantee import table_variances
 from federation.secagg import Aborted, Stage, Total
 from federation.secure import Purpose, session_of
-from federation.statistics import SummedTables, TableLayout
+from federation.statistics import Measurements, TableLayout
 from server.aggregation import gradient_step, mean_of, weighted_mean
 from server.secure import secure_sum
 
@@ -77,7 +77,7 @@ class StudyOutcome:
     """What a study leaves with the coordinator."""
 
     model: Arrays
-    tables: SummedTables
+    measurements: Measurements
     stages: tuple[StageReport, ...]
 
 
@@ -111,7 +111,7 @@ class RoundLoop:
             model = self._round(number, model)
             recent = [*recent, model][-keep:]
         final = mean_of(recent)
-        return StudyOutcome(model=final, tables=self._tables(final), stages=tuple(self._reports))
+        return StudyOutcome(model=final, measurements=self._measured(final), stages=tuple(self._reports))
 
     def _greet(self) -> None:
         """Find out which node is which partner. Nodes may still be coming up, so this asks until all are here."""
@@ -145,12 +145,12 @@ class RoundLoop:
 
         return weighted_mean(self._plan, self._stage(f"round {number}", TRAIN, request, accept))
 
-    def _tables(self, model: Arrays) -> SummedTables:
+    def _measured(self, model: Arrays) -> Measurements:
         plan = self._plan
-        layout = TableLayout(regions=plan.statistics.regions, roles=plan.statistics.roles, tasks=plan.tasks)
+        layout = TableLayout(plan)
         if plan.statistics.aggregation is Aggregation.SECURE:
             total = self._sum("table", Purpose.TABLE, 1, model)
-            counts, present = total.values.reshape(layout.shape), total.survivors
+            values, present = layout.check(total.values), total.survivors
         else:
             request = Request(plan_sha256=plan.sha256, round_number=0, arrays=model)
 
@@ -160,9 +160,9 @@ class RoundLoop:
                 return layout.check(reply.table)
 
             tables = self._stage("table", TABLE, request, accept)
-            counts, present = sum(tables.values(), start=layout.empty()), tuple(tables)
-        return SummedTables(
-            layout=layout, counts=counts, noise_variance=table_variance(plan, len(present)),
+            values, present = sum(tables.values(), start=layout.empty()), tuple(tables)
+        return Measurements(
+            layout=layout, values=values, variances=table_variances(plan, len(present)),
             partners=tuple(entry.name for entry in plan.roster if entry.name in present))
 
     def _sum(self, stage: str, purpose: Purpose, number: int, model: Arrays) -> Total:

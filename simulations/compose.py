@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import date
 
 from pydantic import ValidationError
 
@@ -17,27 +16,25 @@ from federation.plan_parts import (
     EncoderSpec,
     ModelSpec,
     PrivacyClaim,
+    ReleaseSpec,
     RosterEntry,
     SecureAggregationSpec,
-    StatisticsSpec,
+    Signer,
     TrainingSpec,
 )
-from federation.privacy.accounting import (
-    DiscreteGaussianTable,
-    SubsampledGaussian,
-    epsilon_of,
-    noise_multiplier_for,
-    table_scale_for,
-)
+from federation.privacy.accounting import noise_multiplier_for
 from federation.privacy.distributed import LEAST_SHARE_SCALE
+from federation.privacy.guarantee import price
 from federation.secagg.session import threshold_for
 from federation.taxonomy import RegionRole
+from simulations.compose_statistics import compose_statistics
 from simulations.settings import Settings
 from simulations.world.interface import World
 
 
 def compose_plan(settings: Settings, world: World, encoder: EncoderSpec, *, partner_keys: Mapping[str, str],
-                 roles: tuple[RegionRole, ...], coordinator: SigningKey) -> SignedPlan:
+                 roles: tuple[RegionRole, ...], signers: tuple[Signer, ...],
+                 coordinator: SigningKey) -> SignedPlan:
     """Build and sign the plan of a study on `world`.
 
     Args:
@@ -46,13 +43,14 @@ def compose_plan(settings: Settings, world: World, encoder: EncoderSpec, *, part
         encoder: the installed encoder's identity.
         partner_keys: public key of each partner.
         roles: region roles that are tabulated.
+        signers: whose signatures the release needs.
         coordinator: signs.
 
     Raises:
         InputError: if the settings do not make a valid plan, naming the field.
     """
     try:
-        plan = _plan(settings, world, encoder, partner_keys, roles)
+        plan = _plan(settings, world, encoder, partner_keys, roles, signers)
     except ValidationError as error:
         problems = "; ".join(": ".join(filter(None, ('.'.join(map(str, item["loc"])),
                                                      item["msg"].removeprefix("Value error, "))))
@@ -64,42 +62,40 @@ def compose_plan(settings: Settings, world: World, encoder: EncoderSpec, *, part
 
 
 def _plan(settings: Settings, world: World, encoder: EncoderSpec, partner_keys: Mapping[str, str],
-          roles: tuple[RegionRole, ...]) -> StudyPlan:
+          roles: tuple[RegionRole, ...], signers: tuple[Signer, ...]) -> StudyPlan:
     privacy, training, study = settings.privacy, settings.training, settings.study
-    steps, entries = training.rounds * training.local_steps, 1 + len(world.tasks)
+    steps = training.rounds * training.local_steps
     noise_multiplier = noise_multiplier_for(epsilon=privacy.training_epsilon, delta=privacy.delta, steps=steps,
                                             sampling_probability=training.sampling_probability)
     quorum, secure = _conduct(settings, len(world.partners))
-    scale = table_scale_for(epsilon=privacy.statistics_epsilon, delta=privacy.delta, entries=entries)
+    least = 0.0
     if settings.statistics.aggregation is Aggregation.SECURE and secure is not None:
         # With very many partners, shares would get too small to be accounted for; more noise than that costs nothing.
-        scale = max(scale, LEAST_SHARE_SCALE * math.sqrt(quorum - secure.colluders) * (1 + 1e-9))
-    events = (SubsampledGaussian(noise_multiplier=noise_multiplier, steps=steps,
-                                 sampling_probability=training.sampling_probability),
-              DiscreteGaussianTable(scale=scale, entries=entries))
-    claim = PrivacyClaim(delta=privacy.delta, training_epsilon=epsilon_of(events[:1], delta=privacy.delta),
-                         statistics_epsilon=epsilon_of(events[1:], delta=privacy.delta),
-                         total_epsilon=epsilon_of(events, delta=privacy.delta))
+        least = LEAST_SHARE_SCALE * math.sqrt(quorum - secure.colluders) * (1 + 1e-9)
+    start, end = world.period
+    statistics = compose_statistics(settings, world, roles, period_start=study.period_start or start, least_scale=least)
+    unpriced = PrivacyClaim(delta=privacy.delta, training_epsilon=1.0, statistics_epsilon=1.0, total_epsilon=1.0)
     roster = tuple(
         RosterEntry(name=p.name, kind=p.kind, slots=p.slots, regions=p.regions, public_key=partner_keys[p.name],
                     declared_prevalence=dict(p.declared_prevalence))
         for p in world.partners)
-    return StudyPlan(
+    plan = StudyPlan(
         study=study.name, purpose=study.purpose, label=world.label, synthetic=world.synthetic,
         regions_drawn=world.regions_drawn,
         rehearsal=settings.simulation.noise == "seeded",
-        period_end=study.period_end or date.today(), tasks=world.tasks, roster=roster, encoder=encoder,
+        period_end=study.period_end or end, tasks=world.tasks, roster=roster, encoder=encoder,
         model=ModelSpec(hidden_units=settings.model.hidden_units, intercept_scale=settings.model.intercept_scale,
                         initial_seed=settings.seed),
         training=TrainingSpec(**training.model_dump(), noise_multiplier=noise_multiplier),
-        statistics=StatisticsSpec(aggregation=settings.statistics.aggregation, regions=world.regions, roles=roles,
-                                  noise_scale=scale,
-                                  flag_threshold=settings.release.flag_threshold,
-                                  minimum_count=settings.release.minimum_count,
-                                  false_publication=settings.release.false_publication),
-        privacy=claim, secure_aggregation=secure,
+        statistics=statistics,
+        release=ReleaseSpec(**settings.release.model_dump(), signers=signers, signatures=2),
+        privacy=unpriced, secure_aggregation=secure,
         conduct=ConductSpec(quorum=quorum, stage_deadline_seconds=study.stage_deadline_seconds),
         holdout_share=study.holdout_share)
+    cost = price(plan, partners=())
+    return plan.model_copy(update={"privacy": PrivacyClaim(
+        delta=privacy.delta, training_epsilon=cost.training, statistics_epsilon=cost.statistics,
+        total_epsilon=cost.total)})
 
 
 def _conduct(settings: Settings, partners: int) -> tuple[int, SecureAggregationSpec | None]:

@@ -61,7 +61,8 @@ class TerminalDisplay:
             ("Neighbours", ADJACENCY.in_words),
             ("Training", f"ε ≤ {up(cost.training)}: clip {training.l2_clip_norm:g}, noise "
                          f"{training.noise_multiplier:g} × clip, divisor from public slots"),
-            ("Statistics", f"ε ≤ {up(cost.statistics)}: discrete Gaussian of scale {plan.statistics.noise_scale:g} in "
+            ("Statistics", f"ε ≤ {up(cost.statistics)}: discrete Gaussian of scale "
+                           f"{min(plan.statistics.noise_scales.values()):g} and more in "
                            f"{'each table' if plan.statistics.aggregation is Aggregation.LOCAL else 'the sum'}"),
             ("Noise", noise_in_words(plan)),
             ("Together", f"[bold]ε ≤ {up(cost.total)} at δ = {cost.delta:g}[/bold] (composed as privacy loss "

@@ -13,6 +13,7 @@ from clients.node import NodeHome
 from clients.people import Population, training_people
 from clients.threads import use_threads
 from federation.plan import SignedPlan, StudyPlan
+from federation.plan_parts import Signer
 from federation.privacy.guarantee import Price, price
 from federation.taxonomy import RegionRole, Task
 from server.coordinator import CoordinatorHome
@@ -32,6 +33,7 @@ from simulations.homes import (
     make_node,
     partner_key,
     seeded_key,
+    signer_keys,
 )
 from simulations.settings import Settings
 from simulations.workers import Workers
@@ -79,6 +81,8 @@ def plan_for(settings: Settings, world: World) -> SignedPlan:
     """Compose and sign the plan of a simulation."""
     keys = {partner.name: partner_key(settings, partner.name).public for partner in world.partners}
     return compose_plan(settings, world, settings.open_encoder().spec, partner_keys=keys, roles=roles_of(world),
+                        signers=tuple(Signer(name=name, public_key=key.public)
+                                      for name, key in signer_keys(settings).items()),
                         coordinator=coordinator_key(settings))
 
 

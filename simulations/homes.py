@@ -13,7 +13,6 @@ from pathlib import Path
 
 from clients.approvals import Decision, decide
 from clients.features import prepare
-from clients.findings import REGIONAL_TABLE
 from clients.ingest.mapping import load_mapping
 from clients.ingest.pipeline import ingest_file
 from clients.ingest.report import IngestReport
@@ -50,6 +49,15 @@ def coordinator_key(settings: Settings) -> SigningKey:
     return SigningKey.from_bytes(seeded_key(settings.world.seed, "coordinator"))
 
 
+SIGNERS = ("first-officer", "second-officer")
+"""The two people who sign a simulated release."""
+
+
+def signer_keys(settings: Settings) -> dict[str, SigningKey]:
+    """The keys of `SIGNERS`, by name."""
+    return {name: SigningKey.from_bytes(seeded_key(settings.world.seed, "signer", name)) for name in SIGNERS}
+
+
 def partner_key(settings: Settings, partner: str) -> SigningKey:
     """A simulated partner's identity."""
     return SigningKey.from_bytes(seeded_key(settings.world.seed, "identity", partner))
@@ -68,7 +76,7 @@ def policy_for(settings: Settings) -> Policy:
     """
     study = 2 * (settings.privacy.training_epsilon + settings.privacy.statistics_epsilon)
     return Policy(
-        plans="approved", tasks=tuple(Task), encoders=(settings.encoder.name,), statistics=(REGIONAL_TABLE,),
+        plans="approved", tasks=tuple(Task), encoders=(settings.encoder.name,), statistics=("regional_table", "indicators", "corridors"),
         # Real public sets have records without a person; they are not what a simulation protects.
         records_without_person_id="own_unit", minimum_partners=1, least_noise_multiplier=0.1, least_l2_clip_norm=1e-4,
         least_table_noise_scale=0.1, distributed_noise=("statistics", "training"), least_colluders=0,

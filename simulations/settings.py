@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from federation.encoders import Encoder, load_encoder
 from federation.errors import InputError
 from federation.plan_parts import Aggregation, Positive, Probability
+from federation.taxonomy import AreaLevel, Family, Indicator
 from simulations.world.interface import World
 
 Seed = Annotated[int, Field(ge=0, le=2**32)]
@@ -25,6 +26,7 @@ class _Frozen(BaseModel):
 class StudySettings(_Frozen):
     name: str
     purpose: str
+    period_start: date | None
     period_end: date | None
     holdout_share: float
     quorum: int | None
@@ -73,14 +75,37 @@ class PrivacySettings(_Frozen):
     statistics_epsilon: Positive
 
 
+class IndicatorSettings(_Frozen):
+    level: AreaLevel
+    tags: tuple[Indicator, ...]
+
+
+class AppearanceSettings(_Frozen):
+    releases_a_year: int
+    releases_per_person: int
+    release_of_year: int
+
+
 class StatisticsSettings(_Frozen):
     aggregation: Aggregation
+    shares: dict[Family, Positive]
+    max_roles_per_person: int
+    appearances: AppearanceSettings
+    indicators: IndicatorSettings | None
+    corridors: bool
+    protected: tuple[str, ...]
+    flag_threshold: float
 
 
 class ReleaseSettings(_Frozen):
     minimum_count: int
     false_publication: float
-    flag_threshold: float
+    minimum_partners: int
+    minimum_kinds: int
+    most_of_one_partner: float
+    least_youden: float
+    band_factor: float
+    embargo_days: int
 
 
 class SimulationSettings(_Frozen):

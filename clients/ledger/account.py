@@ -128,7 +128,8 @@ class Account:
             raise self._broken(seq, "holds a study that is held already")
         self.studies[entry.plan_sha256] = Study(entry)
         self._charge(Charge(seq=seq, at=entry.at, study=entry.study, plan_sha256=entry.plan_sha256,
-                            kind=ChargeKind.PLAN, events=tuple(planned.whole() for planned in entry.stages)))
+                            kind=ChargeKind.PLAN,
+                            events=tuple(event for stage in entry.stages for event in stage.whole())))
 
     def _reserve(self, seq: int, entry: Reserved) -> None:
         study = self.studies.get(entry.plan_sha256)
@@ -146,7 +147,7 @@ class Account:
         if entry.attempt > 1:
             self._charge(Charge(
                 seq=seq, at=entry.at, study=study.held.study, plan_sha256=entry.plan_sha256,
-                kind=ChargeKind.FURTHER_ATTEMPT, events=(entry.event.event(),)))
+                kind=ChargeKind.FURTHER_ATTEMPT, events=entry.event.events()))
 
     def _commit(self, seq: int, entry: Committed) -> None:
         if entry.reservation not in self._open:

@@ -93,7 +93,7 @@ def audit(links: Sequence[Link], head: Head, public_key: str,
 
 def _study(account: Account, plan: str, study: Study) -> tuple[str, str, float]:
     held = study.held
-    price = epsilon_of([stage.whole() for stage in held.stages], delta=held.delta)
+    price = epsilon_of([event for stage in held.stages for event in stage.whole()], delta=held.delta)
     if price > held.epsilon + _TOLERANCE:
         raise unusable(f"study {held.study}", f"was held at ε = {held.epsilon:.4f} and costs {price:.4f}",
                        "do not trust this ledger's figures; those computed here are right")

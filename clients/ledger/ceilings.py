@@ -65,7 +65,7 @@ class Ask:
     name: str
     plan_sha256: str
     at: datetime
-    rounds: tuple[Event, ...]
+    rounds: tuple[tuple[Event, ...], ...]
     charged: tuple[Event, ...]
 
 
@@ -81,8 +81,8 @@ def check(account: Account, ceilings: Ceilings, ask: Ask) -> None:
         raise refusal(RefusalCode.NOT_CONFIGURED, "delta", f"is {ceilings.delta:g} in your rules, and this account was "
                       f"opened with {terms.delta:g}", "set it back: an account keeps its delta for ever",
                       bound=f"{terms.delta:g}")
-    for event in ask.rounds:
-        _Ceiling("round", ceilings.round, (), ()).check((event,), ask, terms.delta)
+    for events in ask.rounds:
+        _Ceiling("round", ceilings.round, (), ()).check(events, ask, terms.delta)
     for ceiling, order in (
         (_Ceiling("study", ceilings.study, account.spent(plan=plan),
                   tuple(charge for charge in account.charges if charge.plan_sha256 == plan)), None),

@@ -6,6 +6,7 @@ body with a field too many, a number that is not finite or a kind that is not li
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -54,25 +55,31 @@ class GaussianEvent(_Frozen):
     sampling_probability: Annotated[float, Field(ge=1e-6, le=1.0)]
     steps: Count
 
-    def event(self, times: int = 1) -> Event:
+    def events(self, times: int = 1) -> tuple[Event, ...]:
         """The accounting event of `times` such requests."""
-        return SubsampledGaussian(noise_multiplier=self.noise_multiplier, steps=times * self.steps,
-                                  sampling_probability=self.sampling_probability)
+        return (SubsampledGaussian(noise_multiplier=self.noise_multiplier, steps=times * self.steps,
+                                   sampling_probability=self.sampling_probability),)
 
 
-class TableEvent(_Frozen):
+class NoisyTable(_Frozen):
     """`DiscreteGaussianTable` on paper."""
 
-    mechanism: Literal["discrete_gaussian_table"] = "discrete_gaussian_table"
     scale: Noise
     entries: Count
 
-    def event(self, times: int = 1) -> Event:
-        """The accounting event of `times` such requests."""
-        return DiscreteGaussianTable(scale=self.scale, entries=times * self.entries)
+
+class TablesEvent(_Frozen):
+    """Several tables that leave together, each with noise of its own."""
+
+    mechanism: Literal["discrete_gaussian_tables"] = "discrete_gaussian_tables"
+    tables: Annotated[tuple[NoisyTable, ...], Field(min_length=1, max_length=32)]
+
+    def events(self, times: int = 1) -> tuple[Event, ...]:
+        """The accounting events of `times` such requests."""
+        return tuple(DiscreteGaussianTable(scale=table.scale, entries=times * table.entries) for table in self.tables)
 
 
-EventBody = Annotated[GaussianEvent | TableEvent, Field(discriminator="mechanism")]
+EventBody = Annotated[GaussianEvent | TablesEvent, Field(discriminator="mechanism")]
 
 
 class PlannedStage(_Frozen):
@@ -86,26 +93,29 @@ class PlannedStage(_Frozen):
     being wrong. None: all the noise is this partner's own."""
 
     @classmethod
-    def of(cls, stage: Stage, rounds: int, event: Event, *, colluders: int | None = None) -> PlannedStage:
-        """From the accounting event of one request to one partner.
+    def training(cls, rounds: int, event: SubsampledGaussian, *, colluders: int | None = None) -> PlannedStage:
+        """Training, from the accounting event of one round at one partner."""
+        body = GaussianEvent(noise_multiplier=event.noise_multiplier, steps=event.steps,
+                             sampling_probability=event.sampling_probability)
+        return cls(stage=Stage.TRAIN, rounds=rounds, event=body, colluders=colluders)
+
+    @classmethod
+    def tables(cls, rounds: int, events: Sequence[DiscreteGaussianTable], *,
+               colluders: int | None = None) -> PlannedStage:
+        """Counting, from the accounting events of one request for all tables to one partner.
 
         Raises:
-            ValueError: if it is of somebody at several partners, which no partner's account can hold.
+            ValueError: if one is of somebody at several partners, which no partner's account can hold.
         """
-        match event:
-            case SubsampledGaussian():
-                body: GaussianEvent | TableEvent = GaussianEvent(
-                    noise_multiplier=event.noise_multiplier, steps=event.steps,
-                    sampling_probability=event.sampling_probability)
-            case DiscreteGaussianTable():
-                if event.shift != 1:
-                    raise ValueError(f"shift is {event.shift}, expected 1: one partner's people move an entry by 1")
-                body = TableEvent(scale=event.scale, entries=event.entries)
-        return cls(stage=stage, rounds=rounds, event=body, colluders=colluders)
+        moved = next((event.shift for event in events if event.shift != 1), None)
+        if moved is not None:
+            raise ValueError(f"shift is {moved}, expected 1: one partner's people move an entry by 1")
+        body = TablesEvent(tables=tuple(NoisyTable(scale=event.scale, entries=event.entries) for event in events))
+        return cls(stage=Stage.TABLE, rounds=rounds, event=body, colluders=colluders)
 
-    def whole(self) -> Event:
-        """The accounting event of the whole stage."""
-        return self.event.event(self.rounds)
+    def whole(self) -> tuple[Event, ...]:
+        """The accounting events of the whole stage."""
+        return self.event.events(self.rounds)
 
 
 def find_stage(stages: tuple[PlannedStage, ...], stage: Stage, round_number: int) -> PlannedStage | None:

@@ -134,7 +134,7 @@ class Ledger:
         try:
             check(account, ceilings, Ask(
                 name=f"study {request.study}", plan_sha256=request.plan_sha256, at=at,
-                rounds=tuple(stage.event.event() for stage in request.stages), charged=charged))
+                rounds=tuple(stage.event.events() for stage in request.stages), charged=charged))
         except Refusal as found:
             problem = found.detail
         year, total, delta = account.spent(year=at.year), account.spent(), account.terms.delta
@@ -180,14 +180,14 @@ class Ledger:
         return study.requests.get(request.id, RequestState())
 
     def _reserve(self, request: LedgerRequest, ceilings: Ceilings, attempt: int) -> None:
-        at, one = self._book.now(), request.planned.event.event()
+        at, one = self._book.now(), request.planned.event.events()
         hold = request.plan_sha256 not in self._book.account.studies
         # Written down first, because that also checks every value; then checked; then on disk.
         entries = request.entries(at=at, attempt=attempt, hold=hold)
-        covered = () if attempt == 1 else (one,)
+        covered = () if attempt == 1 else one
         check(self._book.account, ceilings, Ask(
             name=f"{request.in_words}, attempt {attempt}", plan_sha256=request.plan_sha256, at=at,
-            rounds=tuple(stage.event.event() for stage in request.stages) if hold else (one,),
+            rounds=tuple(stage.event.events() for stage in request.stages) if hold else (one,),
             charged=request.whole if hold else covered))
         self._on_step("checked")
         self._book.append("reserved", entries)

@@ -11,7 +11,7 @@ from federation.errors import Refusal, RefusalCode
 from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.accounting import Event, epsilon_of
-from federation.privacy.guarantee import round_event, statistics_event
+from federation.privacy.guarantee import round_event, statistics_events
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class LedgerRequest:
     @property
     def whole(self) -> tuple[Event, ...]:
         """The events of the whole plan."""
-        return tuple(one.whole() for one in self.stages)
+        return tuple(event for one in self.stages for event in one.whole())
 
     def entries(self, *, at: datetime, attempt: int, hold: bool) -> list[Entry]:
         """What reserves this request, after what holds its plan if that is needed.
@@ -97,6 +97,6 @@ def planned_stages(plan: StudyPlan) -> tuple[PlannedStage, ...]:
         secure = plan.secure_aggregation
         return secure.colluders if secure is not None and part is Aggregation.SECURE else None
 
-    return (PlannedStage.of(Stage.TRAIN, plan.training.rounds, round_event(plan),
-                            colluders=colluders(plan.training.aggregation)),
-            PlannedStage.of(Stage.TABLE, 1, statistics_event(plan), colluders=colluders(plan.statistics.aggregation)))
+    return (PlannedStage.training(plan.training.rounds, round_event(plan),
+                                  colluders=colluders(plan.training.aggregation)),
+            PlannedStage.tables(1, statistics_events(plan), colluders=colluders(plan.statistics.aggregation)))

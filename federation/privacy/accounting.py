@@ -316,10 +316,33 @@ def noise_multiplier_for(*, epsilon: float, delta: float, sampling_probability: 
     return _smallest(cost, epsilon)
 
 
-def table_scale_for(*, epsilon: float, delta: float, entries: int) -> float:
-    """Smallest discrete Gaussian scale, to 0.01, at which a table costs at most `epsilon` at `delta`."""
-    def cost(scale: float) -> float:
-        return epsilon_of([DiscreteGaussianTable(scale=scale, entries=entries)], delta=delta,
-                          interval=SEARCH_INTERVAL)
+def table_scales_for(
+    *, epsilon: float, delta: float, entries: Sequence[int], shares: Sequence[float]
+) -> tuple[float, ...]:
+    """Scales of discrete Gaussian noise for tables that are paid for together, each up to 0.01 above the least.
 
-    return _smallest(cost, epsilon)
+    A table's scale is its l2 sensitivity over the square root of its share, times one factor for all: with normal noise
+    the shares would be those of the divergence that is spent.
+
+    Args:
+        epsilon: the most that all tables together may cost at `delta`.
+        entries: by table, how many entries one person moves by one.
+        shares: by table, above 0; only their proportions matter.
+
+    Raises:
+        ValueError: if a share is not a finite number above 0, or no factor up to 10,000 is enough.
+    """
+    if not all(math.isfinite(share) and share > 0 for share in shares):
+        raise ValueError(f"shares are {tuple(shares)}, expected finite numbers above 0")
+    whole = math.fsum(shares)
+
+    def scales(factor: float) -> tuple[float, ...]:
+        return tuple(math.ceil(100 * factor * math.sqrt(moved * whole / share)) / 100
+                     for moved, share in zip(entries, shares, strict=True))
+
+    def cost(factor: float) -> float:
+        return epsilon_of([DiscreteGaussianTable(scale=scale, entries=moved)
+                           for scale, moved in zip(scales(factor), entries, strict=True)],
+                          delta=delta, interval=SEARCH_INTERVAL)
+
+    return scales(_smallest(cost, epsilon))

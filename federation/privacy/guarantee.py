@@ -12,14 +12,16 @@ enter by independent coins; should a partner hold more people than its public ba
 own all the same, and nobody is displaced. Were the noise a rounded normal variable, this would be the subsampled
 Gaussian mechanism, rounded afterwards (Abadi et al. 2016, arXiv:1607.00133; Mironov et al. 2019, arXiv:1908.10530),
 composed over all steps. A discrete Gaussian of so large a scale is as good as a rounded one, up to what `grid_cost`
-adds to epsilon and delta, which every figure has kept aside. The table moves by at most one in each of `1 + tasks`
-entries (`federation.statistics`) and carries discrete Gaussian noise (Canonne, Kamath and Steinke 2020,
-arXiv:2004.00010). Where a part is summed securely (`Aggregation.SECURE`), a partner's own numbers never leave it: what
-is indistinguishable is the sum, whose noise is made up of shares (`federation.privacy.distributed`). It is charged at
-the noise of `quorum - colluders` of them, the least that a sum which partners unmask can carry, and a step is then a
-step of the whole federation. The whole is composed in one privacy loss distribution, rounded up. Number of steps,
-divisor and noise are constants of the signed plan, so they tell nothing about the data. Averaging, weight decay and
-everything the coordinator does afterwards is post-processing.
+adds to epsilon and delta, which every figure has kept aside. Each table moves by at most one in each of a fixed number
+of entries (`federation.statistics`) and carries discrete Gaussian noise (Canonne, Kamath and Steinke 2020,
+arXiv:2004.00010). Which of a year's releases a person counts in is drawn for each person by a secret of the partner's
+and depends on nobody else; the price is that of somebody who counts in this one. Where a part is summed securely
+(`Aggregation.SECURE`), a partner's own numbers never leave it: what is indistinguishable is the sum, whose noise is
+made up of shares (`federation.privacy.distributed`). It is charged at the noise of `quorum - colluders` of them, the
+least that a sum which partners unmask can carry, and a step is then a step of the whole federation. The whole is
+composed in one privacy loss distribution, rounded up. Number of steps, divisor and noise are constants of the signed
+plan, so they tell nothing about the data. Averaging, weight decay and everything the coordinator does afterwards is
+post-processing.
 
 **Argued, not proved.** That NumPy's tanh gives a number the same result wherever it stands in an array (tested); that
 ChaCha20's key stream is as good as random; that no timing or other side channel is read. For a model that is no
@@ -58,6 +60,8 @@ from federation.privacy.accounting import (
 from federation.privacy.distributed import distance_cost, share_scale, sum_variance
 from federation.privacy.noise import TAIL
 from federation.privacy.units import Adjacency, PrivacyUnit
+from federation.statistics import entries_of
+from federation.taxonomy import Family
 
 UNIT: Final = PrivacyUnit.PERSON_AT_PARTNER
 ADJACENCY: Final = Adjacency.REPLACE_BY_NULL
@@ -92,9 +96,12 @@ def round_event(plan: StudyPlan) -> SubsampledGaussian:
                               sampling_probability=spec.sampling_probability)
 
 
-def statistics_event(plan: StudyPlan) -> DiscreteGaussianTable:
-    """The accounting event of the regional table: of one partner's, or of the sum where only that is seen."""
-    return DiscreteGaussianTable(scale=plan.statistics.noise_scale, entries=1 + len(plan.tasks))
+def statistics_events(plan: StudyPlan) -> tuple[DiscreteGaussianTable, ...]:
+    """The accounting events of the tables, one for each family: of one partner's, or of the sum where only that is
+    seen."""
+    scales = plan.statistics.noise_scales
+    return tuple(DiscreteGaussianTable(scale=scales[family], entries=entries_of(plan, family))
+                 for family in plan.statistics.families)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +110,7 @@ class PartnerNoise:
 
     training: float
     """In units of the integer sum of clipped gradients."""
-    table: float
+    tables: dict[Family, float]
 
 
 def partner_noise(plan: StudyPlan) -> PartnerNoise:
@@ -115,7 +122,8 @@ def partner_noise(plan: StudyPlan) -> PartnerNoise:
     training, statistics = plan.training, plan.statistics
     return PartnerNoise(
         training=_share(plan, "training", training.aggregation, training.noise_multiplier * 2.0**SUM_BITS),
-        table=_share(plan, "statistics", statistics.aggregation, statistics.noise_scale))
+        tables={family: _share(plan, "statistics", statistics.aggregation, statistics.noise_scales[family])
+                for family in statistics.families})
 
 
 def _share(plan: StudyPlan, part: str, aggregation: Aggregation, scale: float) -> float:
@@ -128,9 +136,9 @@ def _share(plan: StudyPlan, part: str, aggregation: Aggregation, scale: float) -
                          remedy="ask the coordinator for a plan with more noise or fewer partners") from None
 
 
-def table_variance(plan: StudyPlan, partners: int) -> float:
+def table_variances(plan: StudyPlan, partners: int) -> dict[Family, float]:
     """Variance of the noise in each entry of the sum of so many partners' tables, an upper bound tight to 1e-6."""
-    return sum_variance(partner_noise(plan).table, partners)
+    return {family: sum_variance(scale, partners) for family, scale in partner_noise(plan).tables.items()}
 
 
 @lru_cache(maxsize=512)
@@ -152,11 +160,10 @@ def price(plan: StudyPlan, *, partners: tuple[int, ...] = (2, 3, 5), delta: floa
             bound.
     """
     at = plan.privacy.delta if delta is None else delta
-    training, statistics = training_event(plan), statistics_event(plan)
-    both = (training, statistics)
+    training, statistics = training_event(plan), statistics_events(plan)
     return Price(
         delta=at, round=_epsilon((round_event(plan),), at), training=_epsilon((training,), at),
-        statistics=_epsilon((statistics,), at), total=_epsilon(both, at),
+        statistics=_epsilon(statistics, at), total=_epsilon((training, *statistics), at),
         at_partners=tuple((k, _epsilon(_at_partners(plan, k), at)) for k in partners))
 
 
@@ -166,12 +173,13 @@ def _at_partners(plan: StudyPlan, partners: int) -> tuple[Event, ...]:
     Under local aggregation each partner's numbers are a mechanism of their own, and so many of them compose. In a
     secure sum there is one, which that person moves by so many times as much.
     """
-    training, table = training_event(plan), statistics_event(plan)
+    training, tables = training_event(plan), statistics_events(plan)
     training = (replace(training, steps=partners * training.steps) if plan.training.aggregation is Aggregation.LOCAL
                 else replace(training, noise_multiplier=training.noise_multiplier / partners))
-    table = (replace(table, entries=partners * table.entries) if plan.statistics.aggregation is Aggregation.LOCAL
-             else replace(table, shift=partners))
-    return training, table
+    tables = tuple(replace(table, entries=partners * table.entries)
+                   if plan.statistics.aggregation is Aggregation.LOCAL else replace(table, shift=partners)
+                   for table in tables)
+    return training, *tables
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +229,8 @@ def _distance(plan: StudyPlan, values: int) -> float:
     """What noise in shares costs in epsilon above noise drawn at once; see `distance_cost`."""
     noise, shares = partner_noise(plan), plan.noise_shares
     parts = ((plan.training.aggregation, noise.training, values),
-             (plan.statistics.aggregation, noise.table, 1 + len(plan.tasks)))
+             *((plan.statistics.aggregation, scale, entries_of(plan, family))
+               for family, scale in noise.tables.items()))
     try:
         return math.fsum(distance_cost(share_scale=scale, shares=shares, entries=entries).epsilon
                          for aggregation, scale, entries in parts if aggregation is Aggregation.SECURE)

@@ -88,9 +88,9 @@ def growth(small: LedgerTiming, large: LedgerTiming) -> dict[str, float]:
 def _requests(rounds: int, releases: int) -> Iterator[LedgerRequest]:
     """Studies of 100 rounds each, and the releases spread over them."""
     studies = max(1, rounds // _STUDY_ROUNDS)
-    stages = (PlannedStage.of(Stage.TRAIN, _STUDY_ROUNDS, SubsampledGaussian(
+    stages = (PlannedStage.training(_STUDY_ROUNDS, SubsampledGaussian(
                   noise_multiplier=4.0, sampling_probability=0.01, steps=5)),
-              PlannedStage.of(Stage.TABLE, -(-releases // studies), DiscreteGaussianTable(scale=100.0, entries=3)))
+              PlannedStage.tables(-(-releases // studies), [DiscreteGaussianTable(scale=100.0, entries=3)]))
     for number in range(rounds + releases):
         study, place = number % studies, number // studies
         stage = Stage.TRAIN if place < _STUDY_ROUNDS else Stage.TABLE

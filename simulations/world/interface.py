@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
 from federation.errors import InputError
+from federation.plan_parts import SuperRegion
 from federation.taxonomy import PartnerKind, Task
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -74,6 +76,21 @@ class World(Protocol):
     @property
     def regions(self) -> tuple[str, ...]:
         """The fixed, public list of cells."""
+        ...
+
+    @property
+    def super_regions(self) -> tuple[SuperRegion, ...]:
+        """Public groups of the regions, each region in one; none at all is fine."""
+        ...
+
+    @property
+    def period(self) -> tuple[date, date]:
+        """First and last day of the period that the records are from."""
+        ...
+
+    @property
+    def indicators(self) -> bool:
+        """Whether records say which indicators were seen in them."""
         ...
 
     @property

@@ -177,11 +177,17 @@ class Parameters:
     obfuscated_if_positive: float = 0.15  # zero-width characters, spaced letters; assumed from the literature
     obfuscated_if_negative: float = 0.02
     bad_rows: float = 0.004  # rows ingestion must quarantine, at most 0.5 %
-    start: date = date(2024, 1, 1)  # a past year, so that no clock finds the records in the future
-    days: int = 366
+    # Name and number of regions, in the order of the regions: assumed.
+    super_regions: tuple[tuple[str, str, int], ...] = (
+        ("west", "West", 3), ("middle", "Middle", 2), ("east", "East", 3))
+    start: date = date(2024, 10, 1)  # a past quarter, so that no clock finds the records in the future
+    days: int = 92
     retention_days: int = 3653
 
     def __post_init__(self) -> None:
+        if sum(count for _, _, count in self.super_regions) != len(self.regions):
+            raise InputError("super_regions", "do not take in every region once", bound="counts that add up to the "
+                             "number of regions")
         if not self.partners or len({p.name for p in self.partners}) != len(self.partners):
             raise InputError("partners", "there are none, or two share a name", bound="one or more, named differently")
         if not 0.0 <= self.bad_rows <= 0.005:

@@ -170,6 +170,7 @@ class PartnerStream:
                "language": person.language if self._chance(kind.language_given) else "",
                **self._dates(), **self._places(person), **self._labels(truth),
                "consent_basis": _CONSENT[self._partner.kind].value, "synthetic": "SYNTHETIC"}
+        row |= self._marks(row, tags)
         bad = self._spoil(row) if self._chance(p.bad_rows) else ""
         return Draft(row=row, truth=truth, tags=tags, voice=voice, bad=bad)
 
@@ -243,6 +244,12 @@ class PartnerStream:
         if not truth and self._chance(kind.other_answers):
             return _OTHER[int(self._rng.integers(len(_OTHER)))].value
         return LabelValue.NEGATIVE.value
+
+    def _marks(self, row: Mapping[str, str], tags: tuple[Indicator, ...]) -> dict[str, str]:
+        """Whoever labels a record also notes what it shows; nobody looks for repetition, which no single text shows."""
+        labelled = any(row[f"label_{task.value}"] for task in Task)
+        return {f"indicator_{tag.value}": str(int(tag in tags)) if labelled else ""
+                for tag in Indicator if tag is not Indicator.TEMPLATED_CAMPAIGN}
 
     def _spoil(self, row: dict[str, str]) -> str:
         reason = grammar.pick(self._rng, _BAD)

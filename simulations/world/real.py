@@ -13,6 +13,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -20,12 +21,20 @@ from types import MappingProxyType
 import numpy as np
 
 from federation.errors import InputError
+from federation.plan_parts import SuperRegion
 from federation.regions import check_region
 from federation.taxonomy import PartnerKind, Task
 from simulations.world.files import open_private
 from simulations.world.interface import WorldPartner, find_partner
 
 STATES = Path("us_hotline_states") / "calls_cases_2012_2016.csv"
+# The four regions of the US Census Bureau.
+_CENSUS_REGIONS = (
+    ("northeast", "Northeast", "CT ME MA NH NJ NY PA RI VT"),
+    ("midwest", "Midwest", "IL IN IA KS MI MN MO NE ND OH SD WI"),
+    ("south", "South", "AL AR DE DC FL GA KY LA MD MS NC OK SC TN TX VA WV"),
+    ("west", "West", "AK AZ CA CO HI ID MT NV NM OR UT WA WY"),
+)
 _LONGEST_FIELD = 1 << 24  # characters; job adverts exceed the csv module's usual 131,072 only where a file is broken
 _CONCENTRATION = 1.0  # Dirichlet of the positives over partners: clear label skew, and no partner without positives
 
@@ -130,6 +139,21 @@ class RealWorld:
     @cached_property
     def regions(self) -> tuple[str, ...]:
         return tuple(self._magnitudes)
+
+    @property
+    def super_regions(self) -> tuple[SuperRegion, ...]:
+        return tuple(SuperRegion(code=f"US:{slug}", name=name, regions=present)
+                     for slug, name, states in _CENSUS_REGIONS
+                     if (present := tuple(code for code in self.regions if code[3:] in states.split())))
+
+    @property
+    def period(self) -> tuple[date, date]:
+        # The sources are of different years; together they are one collection.
+        return date(2008, 1, 1), date(2020, 12, 31)
+
+    @property
+    def indicators(self) -> bool:
+        return False
 
     @cached_property
     def partners(self) -> tuple[WorldPartner, ...]:

@@ -14,12 +14,14 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from federation.errors import InputError
-from federation.taxonomy import Task
+from federation.plan_parts import SuperRegion
+from federation.taxonomy import Indicator, Task
 from simulations.world.files import open_private
 from simulations.world.grammar import load_language
 from simulations.world.interface import WorldPartner, find_partner, power_of_two
@@ -30,7 +32,8 @@ from simulations.world.truth import plain, tally
 COLUMNS = ("record_id", "person", "actor_kind", "channel", "text", "language", "observed_at", "region_origin",
            "region_transit", "region_destination", "region_observed", "country_only", "label_recruitment",
            "label_recruitment_provenance", "label_distress", "label_distress_provenance", "consent_basis",
-           "retention_until", "synthetic")
+           "retention_until", "synthetic",
+           *(f"indicator_{tag.value}" for tag in Indicator if tag is not Indicator.TEMPLATED_CAMPAIGN))
 STAMP = "SYNTHETIC"
 _ROOM = 1.2  # a public band leaves room for a fifth more people than planned
 
@@ -83,6 +86,23 @@ class SyntheticWorld:
     @property
     def regions(self) -> tuple[str, ...]:
         return self.parameters.regions
+
+    @property
+    def super_regions(self) -> tuple[SuperRegion, ...]:
+        p, start, found = self.parameters, 0, []
+        for slug, name, count in p.super_regions:
+            found.append(SuperRegion(code=f"{p.regions[start][:2]}:{slug}", name=name,
+                                     regions=p.regions[start : start + count]))
+            start += count
+        return tuple(found)
+
+    @property
+    def period(self) -> tuple[date, date]:
+        return self.parameters.start, self.parameters.start + timedelta(days=self.parameters.days - 1)
+
+    @property
+    def indicators(self) -> bool:
+        return True
 
     @cached_property
     def partners(self) -> tuple[WorldPartner, ...]:

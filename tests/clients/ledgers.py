@@ -42,7 +42,7 @@ def study(name: str = "winter", *, a_round: Event = ROUND, rounds: int = ROUNDS,
     return LedgerRequest(
         plan_sha256=sha256_hex(name.encode()), study=name, delta=DELTA, stage=Stage.TRAIN, round_number=1,
         request_sha256=sha256_hex(b"model"),
-        stages=(PlannedStage.of(Stage.TRAIN, rounds, a_round), PlannedStage.of(Stage.TABLE, tables, table)))
+        stages=(PlannedStage.training(rounds, a_round), PlannedStage.tables(tables, (table,))))
 
 
 def ask(request: LedgerRequest, number: int = 1, *, stage: Stage = Stage.TRAIN, model: str = "model") -> LedgerRequest:
