@@ -1,38 +1,36 @@
 """The public content of a release: everything that may be said, as plain JSON values.
 
-Built once, here, from the plan's public constants and the gated cells. The CSV file and the page are made from it and
-from nothing else.
+Built once, here, from the plan's public constants and from what the gate let through. All files of a release are made
+of it, and `rebuild` makes it again from the measured numbers that it holds.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
-from datetime import date
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import chain
 from typing import Any
 
+from federation.areas import Area
+from federation.canonical import canonical_json, sha256_hex
 from federation.errors import InputError
 from federation.plan import StudyPlan
-from federation.plan_parts import Aggregation
-from federation.privacy.guarantee import price as compute_price
-from federation.privacy.guarantee import table_variance
+from federation.privacy.guarantee import table_variances
 from federation.regions import region_name
-from federation.secure import noise_in_words, parts_in_sums
-from federation.statistics import SummedTables
-from server.release.estimate import CONFIDENCE, PER, Rate, estimate_cells
-from server.release.gate import (
-    MINIMUM_KINDS,
-    MINIMUM_PARTNERS,
-    WIDEST_INTERVAL,
-    ShownCell,
-    WithheldCell,
-    apply_gate,
-    count_threshold,
-    declared_coverage,
-)
+from federation.statistics import Measurements, TableLayout
+from federation.taxonomy import Family
+from server.release import promise, rows
+from server.release.decide import Gated, apply_gate
+from server.release.derive import derive_rates, derive_trend
+from server.release.gate import REASONS, declared_coverage
 
-CONTENT_VERSION = 1
+CONTENT_VERSION = 2
 SYNTHETIC = "SYNTHETIC"
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 RESPONSIBLE_USE = (
     "These figures describe signals in the records of the participating organisations. They are not counts of victims "
@@ -44,133 +42,122 @@ RESPONSIBLE_USE = (
 """Printed word for word in every artefact (domain.md 5.7)."""
 
 
-def _check(plan: StudyPlan, tables: SummedTables, released_on: date) -> None:
-    spec, layout = plan.statistics, tables.layout
-    if (layout.regions, layout.roles, layout.tasks) != (spec.regions, spec.roles, plan.tasks):
-        raise InputError("tables.layout", "its cells are not those of the plan", bound="the plan's regions, roles and "
-                         "tasks, in the plan's order", remedy="add up tables that were made under this plan")
-    unknown = set(tables.partners) - {entry.name for entry in plan.roster}
-    if unknown or len(set(tables.partners)) != len(tables.partners) or not tables.partners:
-        raise InputError("tables.partners", "names a partner that the roster does not, names one twice, or none at all",
-                         bound="partners of the plan's roster, each once")
-    # A smaller figure here would make thresholds and intervals too bold; a larger one means another plan's noise.
-    expected = table_variance(plan, len(tables.partners))
-    if not math.isclose(tables.noise_variance, expected, rel_tol=0.01):
-        raise InputError("tables.noise_variance", f"is {tables.noise_variance:g}",
-                         bound=f"{expected:g}, for {len(tables.partners)} partners and the plan's noise",
-                         remedy="add up tables that were made under this plan")
-    if released_on < plan.period_end:
-        raise InputError("released_on", f"{released_on} lies before the period ends",
-                         bound=f"{plan.period_end} or later")
-    if plan.synthetic and SYNTHETIC not in plan.label:
-        raise InputError("plan.label", "does not say that the study is synthetic",
-                         bound=f"a label that holds {SYNTHETIC}")
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What a release says beside its figures.
+
+    Attributes:
+        plan: the study's.
+        partners: names of those whose tables are in the sum.
+        model_sha256: of the published model.
+        released_on: day of publication.
+        previous: the published content of the previous release of the series, if there is one.
+        commitment: SHA-256 of all measurements with a salt, shown to whoever audits them.
+    """
+
+    plan: StudyPlan
+    partners: tuple[str, ...]
+    model_sha256: str
+    released_on: date
+    previous: dict[str, Any] | None
+    commitment: str
 
 
-def _rate(rate: Rate) -> dict[str, Any]:
-    """Unclipped values to two decimals (far below the noise, and equal on every machine), and what people are shown."""
-    value, lower, upper = rate.display
-    return {"unclipped": {"rate": round(rate.value, 2), "lower": round(rate.lower, 2), "upper": round(rate.upper, 2)},
-            "display": {"rate": value, "lower": lower, "upper": upper}}
+def content_sha256(content: dict[str, Any]) -> str:
+    """The hash by which a content is known."""
+    return sha256_hex(canonical_json(content))
 
 
-def _cell(cell: ShownCell | WithheldCell) -> dict[str, Any]:
-    if isinstance(cell, WithheldCell):
-        return {"region": cell.region, "role": cell.role.value, "task": cell.task.value, "status": "withheld",
-                "reason": cell.reason.value}
-    known = cell.estimate
-    return {"region": known.region, "role": known.role.value, "task": known.task.value, "status": "shown",
-            "band": cell.band.value, "noisy_counts": {"reviewed": known.reviewed, "flagged": known.flagged},
-            **_rate(cell.rate)}
-
-
-def _privacy(plan: StudyPlan, tables: SummedTables) -> dict[str, Any]:
-    training, statistics, price = plan.training, plan.statistics, plan.privacy
-    return {
-        "privacy_unit": "person (author or subject) at one partner",
-        "adjacency": "replace the person's slot by a null person",
-        "delta": price.delta,
-        "total_epsilon": price.total_epsilon,
-        # Composed by the same function as a partner's review and receipts, so that no two places tell two figures.
-        "same_person_at_partners": [
-            {"partners": k, "epsilon": epsilon} for k, epsilon in compute_price(plan).at_partners],
-        "parts": [
-            {"part": "training", "epsilon": price.training_epsilon,
-             "mechanism": "person-level DP-SGD: clipped per person, discrete Gaussian noise " + (
-                 "added to exact sums by each partner" if training.aggregation is Aggregation.LOCAL else
-                 "in the exact sum over all partners, to which each adds a share"),
-             "noise_multiplier": training.noise_multiplier, "l2_clip_norm": training.l2_clip_norm,
-             "sampling_probability": training.sampling_probability, "steps": training.steps},
-            {"part": "statistics", "epsilon": price.statistics_epsilon,
-             "mechanism": "discrete Gaussian noise " + (
-                 "added by each partner to each entry of its table" if statistics.aggregation is Aggregation.LOCAL else
-                 "in each entry of the sum over all partners' tables, to which each adds a share"),
-             "noise_scale": statistics.noise_scale, "l2_sensitivity": round(tables.layout.l2_sensitivity, 6)},
-        ],
-        "trust": ("none: a rehearsal, whose noise was drawn from a seed and can be repeated, so it protects nobody"
-                  if plan.rehearsal else f"noise: {noise_in_words(plan)}"),
-        "secure_sums": _sums(plan),
-        "rehearsal": plan.rehearsal,
-        "accounting": "PLD (dp-accounting), upper bound",
-    }
-
-
-def _sums(plan: StudyPlan) -> dict[str, Any] | None:
-    """Which parts were summed securely, and how many partners may work with the coordinator; None if none was."""
-    if plan.secure_aggregation is None:
-        return None
-    return {"parts": list(parts_in_sums(plan)), "colluders": plan.secure_aggregation.colluders,
-            "partners": len(plan.roster), "least_in_a_sum": plan.conduct.quorum}
-
-
-def build_content(
-    *, plan: StudyPlan, plan_sha256: str, tables: SummedTables, model_sha256: str, released_on: date
-) -> dict[str, Any]:
-    """Everything a release says, as JSON values. Withheld cells hold a reason and no number.
-
-    An `overall` is over all `cells` cells of its role and task; its interval carries the noise of every one of them.
+def build_content(facts: Facts, measurements: Measurements) -> dict[str, Any]:
+    """Gate the measurements, derive the figures and say everything that may be said.
 
     Raises:
-        InputError: if the tables, hash or date do not belong to the plan, or a synthetic study is not labelled so.
+        InputError: if the parts do not belong together.
     """
-    _check(plan, tables, released_on)
-    if plan_sha256 != plan.sha256:
-        raise InputError("plan_sha256", "is not the hash of the plan", remedy="take it from the signed plan")
-    if len(model_sha256) != 64 or set(model_sha256) - set("0123456789abcdef"):
-        raise InputError("model_sha256", "is not a SHA-256 hash", bound="64 hexadecimal digits")
-    spec = plan.statistics
-    threshold = count_threshold(minimum_count=spec.minimum_count, noise_variance=tables.noise_variance,
-                                false_publication=spec.false_publication)
-    coverage = declared_coverage(plan.roster, spec.regions, partners=tables.partners)
-    gated = apply_gate(estimate_cells(tables), threshold=threshold, coverage=coverage,
-                       noise_variance=tables.noise_variance)
-    present = set(tables.partners)
+    _check(facts, measurements)
+    return assemble(facts, apply_gate(measurements))
+
+
+def assemble(facts: Facts, gated: Gated) -> dict[str, Any]:
+    """The content, from what the gate let through alone."""
+    plan = facts.plan
+    spec, layout, variances = plan.statistics, TableLayout(plan), table_variances(plan, len(facts.partners))
+    rates = derive_rates(plan, gated)
+    since = content_sha256(facts.previous) if facts.previous else None
+    trends = derive_trend(plan, gated.nodes, rates, facts.previous) if facts.previous else {}
+    cells = list(rows.cell_rows(plan, gated, rates, trends, since))
+    indicators, present = spec.indicators, set(facts.partners)
     return {
         "content_version": CONTENT_VERSION,
         "label": plan.label, "synthetic": plan.synthetic, "regions_drawn": plan.regions_drawn,
         "study": plan.study, "purpose": plan.purpose,
-        "period_end": plan.period_end.isoformat(), "released_on": released_on.isoformat(),
+        "period": {"start": spec.period_start.isoformat(), "end": plan.period_end.isoformat()},
+        "released_on": facts.released_on.isoformat(), "previous_release_sha256": since,
         "tasks": [task.value for task in plan.tasks], "roles": [role.value for role in spec.roles],
-        "regions": [{"code": code, "name": region_name(code)} for code in spec.regions],
-        "rate_per_reviewed_records": PER, "confidence": CONFIDENCE,
-        "cells": [_cell(cell) for cell in gated.cells],
-        "overall": [{"role": each.role.value, "task": each.task.value, "cells": each.cells, **_rate(each.rate)}
-                    for each in gated.overall],
-        "threshold": {
-            "noisy_count_at_least": threshold, "applies_to": ["reviewed", "flagged"],
-            "derivation": "ceil((minimum_count - 1) + noise_sd * inverse_normal_cdf(1 - false_publication) + 1/2)",
-            "minimum_count": spec.minimum_count, "noise_sd": round(math.sqrt(tables.noise_variance), 4),
-            "false_publication": spec.false_publication,
-            "widest_interval": WIDEST_INTERVAL, "partners_at_least": MINIMUM_PARTNERS, "kinds_at_least": MINIMUM_KINDS,
-        },
+        "areas": _areas(gated.nodes.areas, spec.protected),
+        "rate_per_reviewed_records": rows.PER, "confidence": rows.CONFIDENCE,
+        "calibration": list(rows.calibration_rows(plan, gated.calibrations)),
+        "nodes": list(rows.node_rows(plan, gated, rates)),
+        "cells": cells,
+        "indicators": None if indicators is None else {
+            "level": indicators.level.value, "tags": [tag.value for tag in indicators.tags],
+            "cells": list(rows.indicator_rows(plan, gated, layout.areas.codes(indicators.level),
+                                              variances[Family.INDICATORS]))},
+        "corridors": list(rows.corridor_rows(plan, gated, variances[Family.CORRIDORS])) if spec.corridors else [],
         "coverage": {
-            "source": "declarations in the study plan",
+            "source": "declarations in the study plan", "in_sum": list(facts.partners),
             "partners": dict(sorted(Counter(e.kind.value for e in plan.roster if e.name in present).items())),
-            "regions": {code: {kind.value: n for kind, n in kinds.items()} for code, kinds in coverage.items()},
-        },
-        "privacy": _privacy(plan, tables),
+            "areas": {code: {kind.value: n for kind, n in kinds.items()} for code, kinds in declared_coverage(
+                plan.roster, spec, gated.nodes.areas, partners=facts.partners).items()}},
+        "gate": promise.gate(plan, partners=len(facts.partners)),
+        "suppression": _suppression(cells),
+        "privacy": promise.privacy(plan, partners=len(facts.partners)),
+        "measurements_commitment": facts.commitment,
         "responsible_use": RESPONSIBLE_USE,
-        "plan_sha256": plan_sha256, "model_sha256": model_sha256,
+        "plan_sha256": plan.sha256, "model_sha256": facts.model_sha256,
         "versions": {"content": CONTENT_VERSION, "plan": plan.plan_version,
                      "encoder": f"{plan.encoder.name} {plan.encoder.version}"},
     }
+
+
+def _areas(measured: Iterable[Area], protected: Iterable[str]) -> list[dict[str, Any]]:
+    known = ({"code": area.code, "name": area.name, "level": area.level.value, "parent": area.parent,
+              "status": "measured"} for area in measured)
+    hidden = ({"code": code, "name": region_name(code), "level": "region", "parent": code[:2], "status": "protected"}
+              for code in protected)
+    return list(chain(known, hidden))
+
+
+def _suppression(cells: list[dict[str, Any]]) -> dict[str, Any]:
+    reasons = Counter(cell["reason"] for cell in cells if cell["status"] == "withheld")
+    return {"cells": len(cells), "shown": len(cells) - reasons.total(),
+            "withheld": {reason.value: reasons[reason.value] for reason in REASONS if reasons[reason.value]}}
+
+
+def _check(facts: Facts, measurements: Measurements) -> None:
+    plan = facts.plan
+    if measurements.layout.plan != plan:
+        raise InputError("measurements.layout", "belongs to another plan", remedy="add up tables made under this plan")
+    names = {entry.name for entry in plan.roster}
+    if measurements.partners != facts.partners or set(facts.partners) - names or (
+            len(set(facts.partners)) != len(facts.partners)) or not facts.partners:
+        raise InputError("measurements.partners", "names a partner that the roster does not, names one twice, or none",
+                         bound="partners of the plan's roster, each once")
+    expected = table_variances(plan, len(facts.partners))
+    # Smaller figures here would make thresholds and intervals too bold; larger ones mean another plan's noise.
+    if set(measurements.variances) != set(expected) or not all(
+            math.isclose(measurements.variances[family], expected[family], rel_tol=1e-9) for family in expected):
+        raise InputError("measurements.variances", "are not those of the plan's noise",
+                         remedy="add up tables that were made under this plan")
+    earliest = plan.period_end + timedelta(days=plan.release.embargo_days)
+    if facts.released_on < earliest:
+        raise InputError("released_on", f"{facts.released_on} lies within the embargo", bound=f"{earliest} or later")
+    if plan.synthetic and SYNTHETIC not in plan.label:
+        raise InputError("plan.label", "does not say that the study is synthetic",
+                         bound=f"a label that holds {SYNTHETIC}")
+    for name, value in (("model_sha256", facts.model_sha256), ("commitment", facts.commitment)):
+        if not _HASH.fullmatch(value):
+            raise InputError(name, "is not a SHA-256 hash", bound="64 hexadecimal digits")
+    if facts.previous is not None and facts.previous["period"]["end"] >= plan.period_end.isoformat():
+        raise InputError("previous", "is of a period that does not end before this one",
+                         remedy="give the release of the period before")

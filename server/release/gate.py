@@ -1,96 +1,76 @@
-"""What may be shown. Decided from noisy counts and the public roster, and from nothing else.
+"""What may be shown. Every number of a release leaves through here, and through nothing else.
 
-A cell is shown if both its noisy counts reach a threshold and enough partners of different kinds have *declared* that
-they cover its region. Deciding on noisy values is post-processing and costs no privacy; deciding on true values would
-leak them (privacy.md 5). A withheld cell leaves with a reason and no number of its own.
+Decided from noisy numbers and public configuration alone: deciding on noisy values is post-processing and costs no
+privacy; deciding on true values would leak them (privacy.md 5). A number that is withheld becomes NaN and a reason, and
+what comes after the gate (`server.release.derive`) sees nothing else of it, so no margin, rate, band or trend can be
+made of it.
 
-The overall rate of a role and task is made of all its noisy cells, withheld ones too: of those that are shown alone it
-would lean high, since a cell is shown for having many signals. Adding noisy cells up is post-processing as well. It is
-given where a cell is shown beside it, so where the partners are enough, and not where exactly one cell is withheld,
-whose number could be worked out from it and those that are shown.
+- *Cover.* Partners that are in the sum have declared the place: at least `minimum_partners` of `minimum_kinds`.
+- *Dominance.* By noisy totals, no partner has more than `most_of_one_partner` of the people counted there.
+- *Enough records.* The noisy count reaches ceil((k - 1) + sd Φ⁻¹(1 - false_publication) + 1/2). The 1/2 is the
+  continuity correction for whole counts: without it the chance that a true count of k - 1 passes would be 1.4 % instead
+  of 1 % at sd = 4. Worked example: k = 11, sd = 15, 1 %: 46. Without noise it is k itself.
+- *A model that can tell.* Sensitivity + specificity - 1 is at least `least_youden` (`calibration.Calibration.usable`).
+- *Enough signals.* The same threshold on the signals left after the model's false alarms are taken off
+  (`intervals.signal_count`): a place with many records and only false alarms is not shown as having signals.
+- *A figure that says something.* Its interval is bounded, no wider than half of all rates, and the rate no more than 1.
 
-The threshold, for counts of a person each, with Gaussian noise of standard deviation sd in the sum:
-
-    ceil((k - 1) + sd · Φ⁻¹(1 - false_publication) + 1/2)
-
-The 1/2 is the continuity correction for whole counts: without it the chance that a true count of k - 1 passes would be
-1.4 % instead of 1 % at sd = 4. Worked example: k = 11, sd = 15, 1 %: 46. Without noise it is k itself.
+Margins: each level is measured with noise of its own, so what is withheld does not follow from a margin less its shown
+parts; least squares is done only where a place and all its parts are shown (`Nodes.families_complete`).
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
 from statistics import NormalDist
 
-from federation.plan_parts import RosterEntry
-from federation.taxonomy import PartnerKind, RegionRole, Task
-from server.release.estimate import PER, CellEstimate, Rate, pooled_rate
+import numpy as np
+import numpy.typing as npt
 
-MINIMUM_PARTNERS = 3
-MINIMUM_KINDS = 2
-WIDEST_INTERVAL = PER / 2
-"""Per 10,000. An interval that covers more than half of all rates there can be says next to nothing."""
+from federation.areas import Area, country_of
+from federation.plan_parts import Corridor, ReleaseSpec, RosterEntry, StatisticsSpec
+from federation.taxonomy import AreaLevel, PartnerKind
+from server.release.nodes import BoolArray, FloatArray
 
+WIDEST_INTERVAL = 0.5
+"""An interval that covers more than half of all rates there can be says next to nothing."""
+
+Reasons = npt.NDArray[np.int8]
+"""0 is shown; i > 0 is `REASONS[i - 1]`."""
 Coverage = Mapping[str, Mapping[PartnerKind, int]]
-"""For each region, how many partners of each kind declared to cover it. Kinds with none are absent."""
+"""For each place, how many partners of each kind declared to cover it. Kinds with none are absent."""
 
 
 class Withheld(StrEnum):
-    """Why a cell is not shown. Closed: no value is ever added to a reason."""
+    """Why a number is not shown. Closed: no value is ever added to a reason. Public ones first, so that a reason says
+    no more about data than it must."""
 
     TOO_FEW_PARTNERS = "too_few_partners"
+    ONE_PARTNER_DOMINATES = "one_partner_dominates"
     TOO_FEW_RECORDS = "too_few_records"
+    MODEL_NOT_GOOD_ENOUGH = "model_not_good_enough"
     TOO_FEW_SIGNALS = "too_few_signals"
     INSUFFICIENT = "insufficient"
 
 
-class Band(StrEnum):
-    """How a shown cell compares with the overall rate of its task and role. Never a rank."""
-
-    HIGHER = "higher"
-    LOWER = "lower"
-    NOT_DISTINGUISHABLE = "not_distinguishable"
+REASONS = tuple(Withheld)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ShownCell:
-    """A cell that passed. `rate` is bounded by construction."""
-
-    estimate: CellEstimate
-    rate: Rate
-    band: Band
+def reason(code: int) -> Withheld | None:
+    """What a code stands for; None if the number is shown."""
+    return REASONS[code - 1] if code else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class WithheldCell:
-    """A cell that did not pass. Has no room for a number."""
-
-    region: str
-    role: RegionRole
-    task: Task
-    reason: Withheld
-
-
-@dataclass(frozen=True, kw_only=True)
-class OverallRate:
-    """The rate over all `cells` cells of one role and task, shown or not, itself made of noisy sums only."""
-
-    role: RegionRole
-    task: Task
-    cells: int
-    rate: Rate
-
-
-@dataclass(frozen=True, kw_only=True)
-class GatedRelease:
-    """Every cell of the fixed list, in its order, and the overall rates that the bands refer to."""
-
-    cells: tuple[ShownCell | WithheldCell, ...]
-    overall: tuple[OverallRate, ...]
+def first_failed(failed: Mapping[Withheld, BoolArray | bool], shape: tuple[int, ...]) -> Reasons:
+    """The first guard that each number fails, in the order of `Withheld`."""
+    found = np.zeros(shape, dtype=np.int8)
+    for code, name in enumerate(REASONS, start=1):
+        if name in failed:
+            found[(found == 0) & np.broadcast_to(failed[name], shape)] = code
+    return found
 
 
 def count_threshold(*, minimum_count: int, noise_variance: float, false_publication: float) -> int:
@@ -107,73 +87,91 @@ def count_threshold(*, minimum_count: int, noise_variance: float, false_publicat
     return max(minimum_count, math.ceil(minimum_count - 1 + math.sqrt(noise_variance) * quantile + 0.5))
 
 
-def declared_coverage(roster: Iterable[RosterEntry], regions: Iterable[str], *, partners: Iterable[str]) -> Coverage:
-    """Who covers what, from public declarations.
+def declared_coverage(roster: Iterable[RosterEntry], spec: StatisticsSpec, areas: Iterable[Area], *,
+                      partners: Iterable[str]) -> Coverage:
+    """Who covers what, from public declarations; a country or super-region is covered by whoever covers a part of it.
 
-    Only partners whose table is in the sum count: a region that three declared and one delivered would otherwise be
+    Only partners whose tables are in the sum count: a region that three declared and one delivered would otherwise be
     that one's figures under three names. Who delivered is known to all partners and depends on no record.
-
-    Args:
-        roster: the plan's roster.
-        regions: the plan's regions.
-        partners: names of the partners whose tables were added up.
     """
     present = set(partners)
-    entries = [entry for entry in roster if entry.name in present]
-    return {region: dict(sorted(Counter(entry.kind for entry in entries if region in entry.regions).items()))
-            for region in regions}
+    entries = [(entry.kind, places_of(entry, spec)) for entry in roster if entry.name in present]
+    return {area.code: dict(sorted(Counter(kind for kind, places in entries if area.code in places).items()))
+            for area in areas}
 
 
-def _tells(rate: Rate | None) -> bool:
-    """Whether a rate says anything: bounded, narrow enough, and no higher than a rate can be."""
-    return rate is not None and rate.upper - rate.lower <= WIDEST_INTERVAL and rate.value <= PER
+def places_of(entry: RosterEntry, spec: StatisticsSpec) -> frozenset[str]:
+    """Every place, at any level, of which a partner has declared a part. Protected regions are no part of any."""
+    regions = set(entry.regions) & (set(spec.regions) - set(spec.protected))
+    above = {one.code for one in spec.super_regions if regions & set(one.regions)}
+    return frozenset(regions | above | {country_of(region) for region in regions})
 
 
-def _reason(cell: CellEstimate, threshold: int, kinds: Mapping[PartnerKind, int]) -> Withheld | None:
-    """The first guard that `cell` fails, public ones first, so that a reason says no more about data than it must."""
-    if sum(kinds.values()) < MINIMUM_PARTNERS or sum(n > 0 for n in kinds.values()) < MINIMUM_KINDS:
-        return Withheld.TOO_FEW_PARTNERS
-    if cell.reviewed < threshold:
-        return Withheld.TOO_FEW_RECORDS
-    if cell.flagged < threshold:
-        return Withheld.TOO_FEW_SIGNALS
-    return None if _tells(cell.rate) else Withheld.INSUFFICIENT
+def covered(kinds: Mapping[PartnerKind, int], rule: ReleaseSpec) -> bool:
+    """Whether so many partners of so many kinds are enough."""
+    return sum(kinds.values()) >= rule.minimum_partners and sum(n > 0 for n in kinds.values()) >= rule.minimum_kinds
 
 
-def _band(rate: Rate, overall: Rate | None) -> Band:
-    if overall is not None and rate.lower > overall.value:
-        return Band.HIGHER
-    if overall is not None and rate.upper < overall.value:
-        return Band.LOWER
-    return Band.NOT_DISTINGUISHABLE
+def corridor_coverage(roster: Iterable[RosterEntry], spec: StatisticsSpec, pair: Corridor, *,
+                      partners: Iterable[str]) -> dict[PartnerKind, int]:
+    """Partners in the sum that have declared a part of both ends, by kind."""
+    present = set(partners)
+    return dict(sorted(Counter(entry.kind for entry in roster if entry.name in present
+                               and {pair.origin, pair.destination} <= places_of(entry, spec)).items()))
 
 
-def apply_gate(
-    cells: tuple[CellEstimate, ...], *, threshold: int, coverage: Coverage, noise_variance: float
-) -> GatedRelease:
-    """Decide each cell, and compare what is shown with the overall rate of its role and task.
+def dominated(totals: npt.NDArray[np.int64], areas: Sequence[Area], spec: StatisticsSpec, *, most: float) -> BoolArray:
+    """`(N,)`: whether one partner has more than `most` of the people counted in a place, by noisy totals.
 
     Args:
-        cells: estimates from noisy sums.
-        threshold: see `count_threshold`.
-        coverage: see `declared_coverage`. A region missing from it counts as covered by nobody.
-        noise_variance: variance of the noise in each count, for the overall rates.
+        totals: `(regions, partners)`, noisy; for coarser places they are added up.
+        areas: `N` places, the regions among them in the order of `totals`.
+        spec: says which region lies where.
+        most: share above which a place is one partner's.
+
+    Returns:
+        True also where the noisy totals do not add up to anything.
     """
-    reasons = [_reason(cell, threshold, coverage.get(cell.region, {})) for cell in cells]
-    groups: dict[tuple[RegionRole, Task], list[CellEstimate]] = {}
-    for cell in cells:
-        groups.setdefault((cell.role, cell.task), []).append(cell)
-    shown = Counter((cell.role, cell.task) for cell, reason in zip(cells, reasons, strict=True) if reason is None)
-    pooled = {key: rate for key, group in groups.items() if shown[key] and len(group) - shown[key] != 1
-              and _tells(rate := pooled_rate(tuple(group), noise_variance=noise_variance))}
-    gated: list[ShownCell | WithheldCell] = []
-    for cell, reason in zip(cells, reasons, strict=True):
-        if reason is None and cell.rate is not None:
-            band = _band(cell.rate, pooled.get((cell.role, cell.task)))
-            gated.append(ShownCell(estimate=cell, rate=cell.rate, band=band))
-        else:
-            gated.append(WithheldCell(region=cell.region, role=cell.role, task=cell.task,
-                                      reason=reason or Withheld.INSUFFICIENT))
-    overall = tuple(OverallRate(role=role, task=task, cells=len(groups[role, task]), rate=rate)
-                    for (role, task), rate in pooled.items() if rate is not None)
-    return GatedRelease(cells=tuple(gated), overall=overall)
+    above = {region: one.code for one in spec.super_regions for region in one.regions}
+    regions = [area.code for area in areas if area.level is AreaLevel.REGION]
+    at = {area.code: i for i, area in enumerate(areas)}
+    sums = np.zeros((len(areas), totals.shape[1]), dtype=np.int64)
+    for column in (regions, [above.get(code) for code in regions], [country_of(code) for code in regions]):
+        rows = [i for i, code in enumerate(column) if code in at]
+        np.add.at(sums, [at[str(column[i])] for i in rows], totals[rows])
+    whole = sums.sum(axis=1)
+    return np.asarray((whole <= 0) | (sums.max(axis=1) > most * whole))
+
+
+def records_reasons(
+    reviewed: FloatArray, *, thresholds: FloatArray, cover: BoolArray, one_partner: BoolArray
+) -> Reasons:
+    """Whether the count of records of each node may be shown.
+
+    Args:
+        reviewed: `(N, R)`, noisy.
+        thresholds, cover, one_partner: `(N,)`.
+    """
+    return first_failed({
+        Withheld.TOO_FEW_PARTNERS: ~cover[:, None], Withheld.ONE_PARTNER_DOMINATES: one_partner[:, None],
+        # Written so that NaN fails it.
+        Withheld.TOO_FEW_RECORDS: ~(reviewed >= thresholds[:, None])}, reviewed.shape)
+
+
+def rate_reasons(records: Reasons, *, usable: BoolArray | bool, signals: FloatArray, sd: FloatArray, lower: FloatArray,
+                 upper: FloatArray, value: FloatArray, rule: ReleaseSpec) -> Reasons:
+    """Whether a rate may be shown, of what `records` lets through; all arrays have its shape.
+
+    Args:
+        records: the decision on the count of records.
+        usable: whether the model is good enough.
+        signals, sd: noisy count of signals without false alarms, and its standard deviation at few signals.
+        value, lower, upper: the rate and its interval, unclipped.
+        rule: the plan's.
+    """
+    quantile = NormalDist().inv_cdf(1.0 - rule.false_publication)
+    enough = signals >= rule.minimum_count - 1 + quantile * sd + 0.5
+    tells = (upper - lower <= WIDEST_INTERVAL) & (value <= 1.0)
+    found = first_failed({Withheld.MODEL_NOT_GOOD_ENOUGH: ~np.asarray(usable), Withheld.TOO_FEW_SIGNALS: ~enough,
+                          Withheld.INSUFFICIENT: ~tells}, records.shape)
+    return np.where(records != 0, records, found).astype(np.int8)

@@ -1,0 +1,174 @@
+"""From noisy sums to what the gate lets through: the one place where withheld numbers are still there to be looked at.
+
+`apply_gate` looks at all measurements and gives back arrays in which everything withheld is NaN. Whatever is published
+is made of those, of the plan and of earlier releases.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from federation.plan import StudyPlan
+from federation.statistics import Measurements, TableLayout
+from federation.taxonomy import Family
+from server.release.calibration import Calibration
+from server.release.gate import (
+    Coverage,
+    Reasons,
+    Withheld,
+    corridor_coverage,
+    count_threshold,
+    covered,
+    declared_coverage,
+    dominated,
+    first_failed,
+    rate_reasons,
+    records_reasons,
+)
+from server.release.intervals import corrected_interval, lift_interval, signal_count
+from server.release.nodes import BoolArray, FloatArray, Nodes
+
+Thresholds = dict[Family, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedIndicators:
+    """The indicator mix: `A` places, `R` roles, `T` tasks, two sides (0 not flagged, 1 flagged), `I` indicators.
+
+    Attributes:
+        counts: `(A, R, T, 2, 1 + I)`, people and those with each indicator; NaN where withheld.
+        cells: `(A, R, T)`, whether the two numbers of people are shown.
+        lifts: `(A, R, T, I)`, whether a comparison of the two sides is.
+    """
+
+    counts: FloatArray
+    cells: Reasons
+    lifts: Reasons
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedCorridors:
+    """`P` pairs of places: `counts` is `(P, 1 + T)`, NaN where withheld, `reasons` `(P, T)`."""
+
+    counts: FloatArray
+    reasons: Reasons
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gated:
+    """What the gate let through.
+
+    Attributes:
+        nodes: NaN where withheld.
+        records: `(N, R)`, of the counts of records.
+        rates: `(N, R, T)`.
+        calibrations: by task; its counts are NaN if there are too few labelled people.
+    """
+
+    nodes: Nodes
+    records: Reasons
+    rates: Reasons
+    calibrations: tuple[Calibration, ...]
+    indicators: GatedIndicators | None
+    corridors: GatedCorridors | None
+
+
+def thresholds_of(plan: StudyPlan, variances: dict[Family, float]) -> Thresholds:
+    """The least noisy count that may be shown, by family; the table of dominance is never shown."""
+    return {family: _threshold(plan, variance) for family, variance in variances.items()
+            if family is not Family.DOMINANCE}
+
+
+def apply_gate(measurements: Measurements) -> Gated:
+    """Decide about every number."""
+    plan, variances = measurements.layout.plan, measurements.variances
+    nodes = Nodes.of(measurements)
+    coverage = declared_coverage(plan.roster, plan.statistics, nodes.areas, partners=measurements.partners)
+    calibrations = _calibrations(measurements)
+    records = decide_records(plan, nodes, coverage, dominated(
+        measurements.table(Family.DOMINANCE), nodes.areas, plan.statistics, most=plan.release.most_of_one_partner))
+    rates = decide_rates(plan, nodes, records, calibrations)
+    shown = replace(nodes, reviewed=np.where(records == 0, nodes.reviewed, np.nan),
+                    flagged=np.where(rates == 0, nodes.flagged, np.nan))
+    indicators = corridors = None
+    if plan.statistics.indicators is not None:
+        indicators = decide_indicators(plan, measurements.table(Family.INDICATORS).astype(np.float64), coverage,
+                                       variances[Family.INDICATORS])
+    if plan.statistics.corridors:
+        corridors = decide_corridors(plan, measurements.table(Family.CORRIDORS).astype(np.float64), calibrations,
+                                     variances[Family.CORRIDORS], partners=measurements.partners)
+    return Gated(nodes=shown, records=records, rates=rates, calibrations=calibrations, indicators=indicators,
+                 corridors=corridors)
+
+
+def _threshold(plan: StudyPlan, variance: float) -> int:
+    return count_threshold(minimum_count=plan.release.minimum_count, noise_variance=variance,
+                           false_publication=plan.release.false_publication)
+
+
+def _calibrations(measurements: Measurements) -> tuple[Calibration, ...]:
+    variance = measurements.variances[Family.CONFUSION]
+    threshold, found = _threshold(measurements.layout.plan, variance), []
+    for table in measurements.table(Family.CONFUSION).astype(np.float64):
+        (tn, fp), (fn, tp) = table
+        few = min(tp + fn, tn + fp) < threshold
+        found.append(Calibration.of(*((np.nan,) * 4 if few else (tp, fn, fp, tn)), noise_variance=variance))
+    return tuple(found)
+
+
+def decide_records(plan: StudyPlan, nodes: Nodes, coverage: Coverage, one_partner: BoolArray) -> Reasons:
+    """`(N, R)`: whether counts of records are shown; `one_partner` is `(N,)`, from `gate.dominated`."""
+    return records_reasons(
+        nodes.reviewed, thresholds=np.array([_threshold(plan, float(variance)) for variance in nodes.variance]),
+        cover=np.array([covered(coverage[area.code], plan.release) for area in nodes.areas]), one_partner=one_partner)
+
+
+def decide_rates(plan: StudyPlan, nodes: Nodes, records: Reasons, calibrations: tuple[Calibration, ...]) -> Reasons:
+    """`(N, R, T)`: whether rates are. From the numbers as measured, so that whoever has them can decide again."""
+    return np.stack([_rates(plan, nodes.flagged[..., task], nodes.reviewed, nodes.variance[:, None], records, known)
+                     for task, known in enumerate(calibrations)], axis=-1)
+
+
+def _rates(plan: StudyPlan, flagged: FloatArray, reviewed: FloatArray, variance: FloatArray | float, records: Reasons,
+           calibration: Calibration) -> Reasons:
+    variances = {"flagged_variance": variance, "reviewed_variance": variance}
+    value, lower, upper = corrected_interval(flagged, reviewed, **variances, calibration=calibration)
+    signals, sd = signal_count(flagged, reviewed, **variances, calibration=calibration)
+    return rate_reasons(records, usable=calibration.usable(plan.release.least_youden), signals=signals, sd=sd,
+                        value=value, lower=lower, upper=upper, rule=plan.release)
+
+
+def decide_indicators(plan: StudyPlan, counts: FloatArray, coverage: Coverage, variance: float) -> GatedIndicators:
+    """What is shown of the mix; `counts` is `(A, R, T, 2, 1 + I)`, `variance` that of the noise in each."""
+    spec, threshold = plan.statistics.indicators, _threshold(plan, variance)
+    codes = TableLayout(plan).areas.codes(spec.level) if spec else ()
+    cover = np.array([covered(coverage[code], plan.release) for code in codes])
+    cells = first_failed({
+        Withheld.TOO_FEW_PARTNERS: ~cover[:, None, None],
+        Withheld.TOO_FEW_RECORDS: ~(counts[..., 0, 0] >= threshold),
+        Withheld.TOO_FEW_SIGNALS: ~(counts[..., 1, 0] >= threshold)}, counts.shape[:3])
+    _, lower, upper = lift_interval(counts[..., 1, 1:], counts[..., 1, :1], counts[..., 0, 1:], counts[..., 0, :1],
+                                    variance=variance)
+    # Enough people have the indicator, on both sides together: a sum of two noisy counts.
+    enough = counts[..., 1, 1:] + counts[..., 0, 1:] >= _threshold(plan, 2 * variance)
+    tells = enough & np.isfinite(lower) & np.isfinite(upper) & (upper > 0.0)
+    lifts = np.where(cells[..., None] != 0, cells[..., None],
+                     first_failed({Withheld.INSUFFICIENT: ~tells}, tells.shape)).astype(np.int8)
+    people = np.where((cells == 0)[..., None], counts[..., 0], np.nan)
+    with_tag = np.where((lifts == 0)[..., None, :], counts[..., 1:], np.nan)
+    return GatedIndicators(counts=np.concatenate([people[..., None], with_tag], axis=-1), cells=cells, lifts=lifts)
+
+
+def decide_corridors(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Calibration, ...], variance: float, *,
+                     partners: tuple[str, ...]) -> GatedCorridors:
+    """What is shown of the corridors; `counts` is `(P, 1 + T)`, `variance` that of the noise in each."""
+    cover = np.array([covered(corridor_coverage(plan.roster, plan.statistics, pair, partners=partners), plan.release)
+                      for pair in plan.statistics.corridors])
+    records = first_failed({Withheld.TOO_FEW_PARTNERS: ~cover,
+                            Withheld.TOO_FEW_RECORDS: ~(counts[:, 0] >= _threshold(plan, variance))}, (len(counts),))
+    found = np.stack([_rates(plan, counts[:, 1 + task], counts[:, 0], variance, records, known)
+                      for task, known in enumerate(calibrations)], axis=-1)
+    shown = np.concatenate([(found == 0).any(axis=1, keepdims=True), found == 0], axis=1)
+    return GatedCorridors(counts=np.where(shown, counts, np.nan), reasons=found)
