@@ -62,7 +62,7 @@ class Rates:
         flagged, flagged_variance: the same.
         signals, signals_sd: flags without the model's false alarms, scaled up for what it misses.
         value, lower, upper: the rate and its interval, unclipped.
-        band: of `Band`, or None for a country and where nothing is shown.
+        band: value of a `Band`, or None for a country and where nothing is shown.
     """
 
     reviewed: FloatArray
@@ -111,11 +111,11 @@ def _consistent(nodes: Nodes, counts: FloatArray) -> tuple[FloatArray, FloatArra
 def _bands(nodes: Nodes, value: FloatArray, lower: FloatArray, upper: FloatArray,
            factor: float) -> npt.NDArray[np.object_]:
     country = value[nodes.countries()]
-    bands = np.full(value.shape, Band.INSUFFICIENT, dtype=object)
+    bands = np.full(value.shape, Band.INSUFFICIENT.value, dtype=object)
     bands[(lower <= country) & (country <= upper) & (lower >= country / factor) & (upper <= country * factor)
-          ] = Band.MEDIUM
-    bands[lower > country] = Band.HIGH
-    bands[upper < country] = Band.LOW
+          ] = Band.MEDIUM.value
+    bands[lower > country] = Band.HIGH.value
+    bands[upper < country] = Band.LOW.value
     bands[np.isnan(value) | (nodes.parent < 0)[:, None, None]] = None
     return bands
 
