@@ -17,13 +17,13 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from clients.node import NodeHome
-from clients.private_files import replace_private
 from federation.canonical import canonical_json
 from federation.errors import Refusal, RefusalCode
 from federation.identity import verify
 from federation.plan import SignedPlan, StudyPlan
 from federation.plan_parts import Hex32
 from federation.privacy.guarantee import Price, price
+from federation.private_files import replace_private
 
 _PURPOSE = "plan-approval"
 # The same software on another processor may differ in the last digits; a price that moved by more has changed.

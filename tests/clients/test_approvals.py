@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from clients import approvals, private_files
+from clients import approvals
 from clients.approvals import Approval, Decision, approval_path, decide, find_approval, kept_plan_path, require_approval
 from clients.node import NodeHome
+from federation import private_files
 from federation.canonical import canonical_json
 from federation.errors import Refusal, RefusalCode
 from federation.identity import SigningKey
