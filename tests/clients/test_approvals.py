@@ -179,8 +179,13 @@ def test_a_crash_while_deciding_leaves_the_earlier_decision(home: NodeHome, plan
     def crash(_: int) -> None:
         raise OSError("no space left on device")
 
-    with monkeypatch.context() as patch:
+    def from_now_on(path: Path, data: bytes) -> None:
+        # The journal was written before.
         patch.setattr(private_files.os, "fsync", crash)
+        private_files.replace_private(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(approvals, "replace_private", from_now_on)
         with pytest.raises(OSError, match="space"):
             approve(home, plan)
     assert "declined" in refused(home, plan)
