@@ -52,6 +52,8 @@ def make_app(observer: Observer) -> ServerApp:
         home = find_home(context)
         signed = SignedPlan.open(str(context.run_config["plan"]), trusted_key=home.signing_key().public)
         check_plan(signed.plan)
+        # Before anybody is asked: a journal that cannot be written stops the study here, and not when it is over.
+        home.keep_plan(signed)
         home.keep(signed, RoundLoop(grid, signed.plan, observer).run())
 
     return server_app

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 from federation.canonical import sha256_hex
 from federation.errors import InputError
 from federation.identity import SigningKey
+from federation.journal import Journal, PlanSigned, Side, StudyRun
 from federation.messages import Arrays
 from federation.plan import SignedPlan
 from federation.statistics import SummedTables, TableLayout
@@ -33,6 +34,7 @@ class CoordinatorHome:
     coordinator.key      signing key (0600)
     plan.json            the signed plan                 model.safetensors   the published model
     tables.json          the sum of noisy tables         stages.json         who answered, was late, declined
+    journal.jsonl        what was signed, run and released, with journal.jsonl.head
     release/             what is published
     ```
     """
@@ -62,9 +64,22 @@ class CoordinatorHome:
     def plan_path(self) -> Path:
         return self.path / "plan.json"
 
+    def journal(self) -> Journal:
+        """The coordinator's journal, begun if there is none.
+
+        Raises:
+            InputError: as `Journal.open_or_create`.
+        """
+        return Journal.open_or_create(self.path / "journal.jsonl", key=self.signing_key(), owner="coordinator",
+                                      side=Side.COORDINATOR)
+
     def keep_plan(self, signed: SignedPlan) -> None:
-        """Write the signed plan, as it is sent to the partners."""
-        self.plan_path.write_text(signed.to_json() + "\n", encoding="utf-8")
+        """Write the signed plan, as it is sent to the partners, and that it was signed. A plan that is here stays."""
+        text = signed.to_json() + "\n"
+        if self.plan_path.is_file() and self.plan_path.read_text(encoding="utf-8") == text:
+            return
+        self.journal().append(PlanSigned(plan_sha256=signed.sha256, study=signed.plan.study))
+        self.plan_path.write_text(text, encoding="utf-8")
 
     def keep(self, signed: SignedPlan, outcome: StudyOutcome) -> None:
         """Write what a study left."""
@@ -75,6 +90,10 @@ class CoordinatorHome:
         (self.path / "tables.json").write_text(json.dumps(tables) + "\n", encoding="utf-8")
         stages = [asdict(stage) for stage in outcome.stages]
         (self.path / "stages.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
+        self.journal().append(StudyRun(
+            plan_sha256=signed.sha256, partners=tuple(sorted(outcome.tables.partners)),
+            measurements_sha256=sha256_hex((self.path / "tables.json").read_bytes()),
+            model_sha256=sha256_hex(self.model_path.read_bytes())))
 
     def signed_plan(self) -> SignedPlan:
         """The plan of the study that was kept here, verified again.
