@@ -76,9 +76,12 @@ class Gated:
 
 
 def thresholds_of(plan: StudyPlan, variances: dict[Family, float]) -> Thresholds:
-    """The least noisy count that may be shown, by family; the table of dominance is never shown."""
-    return {family: _threshold(plan, variance) for family, variance in variances.items()
-            if family is not Family.DOMINANCE}
+    """The least noisy count that may be shown, by family; the table of dominance is never shown.
+
+    For confusion it is that of the people who have one label: flagged and not, so the sum of two noisy counts.
+    """
+    return {family: _threshold(plan, 2 * variance if family is Family.CONFUSION else variance)
+            for family, variance in variances.items() if family is not Family.DOMINANCE}
 
 
 def apply_gate(measurements: Measurements) -> Gated:
@@ -109,13 +112,19 @@ def _threshold(plan: StudyPlan, variance: float) -> int:
 
 
 def _calibrations(measurements: Measurements) -> tuple[Calibration, ...]:
-    variance = measurements.variances[Family.CONFUSION]
-    threshold, found = _threshold(measurements.layout.plan, variance), []
-    for table in measurements.table(Family.CONFUSION).astype(np.float64):
-        (tn, fp), (fn, tp) = table
-        few = min(tp + fn, tn + fp) < threshold
-        found.append(Calibration.of(*((np.nan,) * 4 if few else (tp, fn, fp, tn)), noise_variance=variance))
+    plan, variance = measurements.layout.plan, measurements.variances[Family.CONFUSION]
+    found = []
+    for (tn, fp), (fn, tp) in measurements.table(Family.CONFUSION).astype(np.float64):
+        known = Calibration.of(tp, fn, fp, tn, noise_variance=variance)
+        nothing = Calibration.of(*(np.nan,) * 4, noise_variance=variance)
+        found.append(known if enough_labelled(plan, known) else nothing)
     return tuple(found)
+
+
+def enough_labelled(plan: StudyPlan, known: Calibration) -> bool:
+    """Whether there are enough people of either label for the model's errors to be shown."""
+    threshold = _threshold(plan, 2 * known.noise_variance)
+    return known.tp + known.fn >= threshold and known.fp + known.tn >= threshold
 
 
 def decide_records(plan: StudyPlan, nodes: Nodes, coverage: Coverage, one_partner: BoolArray) -> Reasons:
