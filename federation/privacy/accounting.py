@@ -317,7 +317,7 @@ def noise_multiplier_for(*, epsilon: float, delta: float, sampling_probability: 
 
 
 def table_scales_for(
-    *, epsilon: float, delta: float, entries: Sequence[int], shares: Sequence[float]
+    *, epsilon: float, delta: float, entries: Sequence[int], shifts: Sequence[int], shares: Sequence[float]
 ) -> tuple[float, ...]:
     """Scales of discrete Gaussian noise for tables that are paid for together, each up to 0.01 above the least.
 
@@ -326,7 +326,8 @@ def table_scales_for(
 
     Args:
         epsilon: the most that all tables together may cost at `delta`.
-        entries: by table, how many entries one person moves by one.
+        entries: by table, how many entries one person moves.
+        shifts: by table, by how much each of them.
         shares: by table, above 0; only their proportions matter.
 
     Raises:
@@ -337,12 +338,21 @@ def table_scales_for(
     whole = math.fsum(shares)
 
     def scales(factor: float) -> tuple[float, ...]:
-        return tuple(math.ceil(100 * factor * math.sqrt(moved * whole / share)) / 100
-                     for moved, share in zip(entries, shares, strict=True))
+        return tuple(math.ceil(100 * factor * shift * math.sqrt(moved * whole / share)) / 100
+                     for moved, shift, share in zip(entries, shifts, shares, strict=True))
 
     def cost(factor: float) -> float:
-        return epsilon_of([DiscreteGaussianTable(scale=scale, entries=moved)
-                           for scale, moved in zip(scales(factor), entries, strict=True)],
+        # A large shift at a large scale costs much time, and next to what the quotient costs with a shift of one.
+        return epsilon_of([DiscreteGaussianTable(scale=scale / shift, entries=moved)
+                           for scale, shift, moved in zip(scales(factor), shifts, entries, strict=True)],
                           delta=delta, interval=SEARCH_INTERVAL)
 
-    return scales(_smallest(cost, epsilon))
+    def enough(found: tuple[float, ...]) -> bool:
+        tables = [DiscreteGaussianTable(scale=scale, entries=moved, shift=shift)
+                  for scale, moved, shift in zip(found, entries, shifts, strict=True)]
+        return epsilon_of(tables, delta=delta, interval=SEARCH_INTERVAL) <= epsilon
+
+    hundredths = round(100 * _smallest(cost, epsilon))
+    while not enough(scales(hundredths / 100)):
+        hundredths += 1
+    return scales(hundredths / 100)

@@ -60,11 +60,11 @@ def release_plan(
     pairs = itertools.product(super_regions, repeat=2) if corridors else ()
     routes = tuple(Corridor(origin=start.code, destination=end.code) for start, end in pairs)
     families = counted_families(super_regions=bool(super_regions), indicators=indicators is not None,
-                                corridors=bool(routes))
+                                corridors=bool(routes), series=False)
     entries = [moved_entries(family, tasks=len(tasks), roles=1, tags=len(indicators.tags) if indicators else 0)
                for family in families]
     least = LEAST_SHARE_SCALE * math.sqrt(partners) * (1 + 1e-9)
-    scales = table_scales_for(epsilon=epsilon, delta=DELTA, entries=entries,
+    scales = table_scales_for(epsilon=epsilon, delta=DELTA, entries=entries, shifts=[1] * len(entries),
                               shares=[SHARES[family] for family in families])
     roster = tuple(
         RosterEntry(name=f"partner-{i + 1}", kind=KINDS[i % 3], slots=4096, regions=tuple(regions),
@@ -83,7 +83,7 @@ def release_plan(
                               max_records_per_person=1),
         statistics=StatisticsSpec(
             period_start=period[0], regions=tuple(regions), roles=roles, protected=(),
-            super_regions=tuple(super_regions), indicators=indicators, corridors=routes,
+            super_regions=tuple(super_regions), indicators=indicators, corridors=routes, series=None,
             aggregation=Aggregation.SECURE,
             noise_scales={family: max(scale, least) for family, scale in zip(families, scales, strict=True)},
             max_roles_per_person=1, flag_threshold=0.5,
