@@ -82,8 +82,10 @@ def derive_rates(plan: StudyPlan, gated: Gated) -> Rates:
     nodes = gated.nodes
     reviewed, reviewed_variance = _consistent(nodes, nodes.reviewed)
     flagged, flagged_variance = _consistent(nodes, nodes.flagged)
-    figures = [_task(gated.calibrations[task], flagged[..., task], flagged_variance[..., task], reviewed,
-                     reviewed_variance) for task in range(len(plan.tasks))]
+    figures = []
+    for task, known in enumerate(gated.calibrations):
+        adjusted = _task(known, flagged[..., task], flagged_variance[..., task], reviewed, reviewed_variance)
+        figures.append(_bounded(adjusted, known, nodes, task))
     value, lower, upper, signals, sd = (np.stack(column, axis=-1) for column in zip(*figures, strict=True))
     return Rates(reviewed=reviewed, reviewed_variance=reviewed_variance, flagged=flagged,
                  flagged_variance=flagged_variance, signals=signals, signals_sd=sd, value=value, lower=lower,
@@ -97,6 +99,21 @@ def _task(calibration: Calibration, flagged: FloatArray, flagged_variance: Float
     figures = (*corrected_interval(flagged, reviewed, **variances, calibration=calibration),
                *signal_count(flagged, reviewed, **variances, calibration=calibration))
     return tuple(np.where(np.isnan(flagged), np.nan, figure) for figure in figures)
+
+
+def _bounded(adjusted: tuple[FloatArray, ...], calibration: Calibration, nodes: Nodes,
+             task: int) -> tuple[FloatArray, ...]:
+    """`_task` of the counts as measured where the adjusted ones give no bounded interval.
+
+    The gate saw that the measured ones do. A count near its threshold can be adjusted far below it, in a family whose
+    noisy numbers lie far apart.
+    """
+    lost = ~np.isnan(nodes.flagged[..., task]) & ~(np.isfinite(adjusted[1]) & np.isfinite(adjusted[2]))
+    if not lost.any():
+        return adjusted
+    variance = nodes.variance[:, None]
+    measured = _task(calibration, nodes.flagged[..., task], variance, nodes.reviewed, variance)
+    return tuple(np.where(lost, other, one) for one, other in zip(adjusted, measured, strict=True))
 
 
 def _consistent(nodes: Nodes, counts: FloatArray) -> tuple[FloatArray, FloatArray]:
