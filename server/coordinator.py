@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
@@ -199,6 +199,30 @@ class CoordinatorHome:
         """
         signed = self.signed_plan()
         return self.study(signed.sha256).measurements(signed.plan)
+
+    def release(self, signers: Mapping[str, SigningKey]) -> Path:
+        """Draft, sign and publish the release of the study at hand, on the first day on which it may be out.
+
+        For simulations, where one process holds everybody's keys. Elsewhere each step is somebody else's.
+
+        Args:
+            signers: keys of as many people as the plan asks for, by name.
+
+        Raises:
+            InputError: if it cannot be published.
+        """
+        # Imported here: the ServerApp keeps outcomes and has no use for templates.
+        from server.release.drafts import make_draft
+        from server.release.publication import earliest_day, publish, sign_draft
+
+        plan = self.signed_plan().plan
+        day = earliest_day(plan)
+        if not plan.rehearsal:
+            day = max(day, _clock(plan)().date())
+        draft = make_draft(self, released_on=day)
+        for name, key in signers.items():
+            sign_draft(self, draft.path.name, name=name, key=key)
+        return publish(self, draft.path.name, today=day)
 
 
 def _clock(plan: StudyPlan) -> Callable[[], datetime]:

@@ -288,6 +288,8 @@ class RenyiFilter:
 
 def _smallest(cost: Callable[[float], float], epsilon: float) -> float:
     """Smallest noise in 0.30, 0.31, … 10,000 whose cost is at most `epsilon`; the cost falls with the noise."""
+    if not (math.isfinite(epsilon) and epsilon > 0):
+        raise ValueError(f"epsilon is {epsilon}, expected a finite number above 0")
     # Doubling first: a privacy loss distribution at very small noise is large and slow.
     floor, ceiling = 29, 60
     while cost(ceiling / 100) > epsilon:
@@ -317,9 +319,10 @@ def noise_multiplier_for(*, epsilon: float, delta: float, sampling_probability: 
 
 
 def table_scales_for(
-    *, epsilon: float, delta: float, entries: Sequence[int], shifts: Sequence[int], shares: Sequence[float]
+    *, epsilon: float, delta: float, entries: Sequence[int], shares: Sequence[float],
+    shifts: Sequence[int] | None = None,
 ) -> tuple[float, ...]:
-    """Scales of discrete Gaussian noise for tables that are paid for together, each up to 0.01 above the least.
+    """Scales of discrete Gaussian noise for tables that are paid for together, about 1 % above the least at most.
 
     A table's scale is its l2 sensitivity over the square root of its share, times one factor for all: with normal noise
     the shares would be those of the divergence that is spent.
@@ -327,32 +330,43 @@ def table_scales_for(
     Args:
         epsilon: the most that all tables together may cost at `delta`.
         entries: by table, how many entries one person moves.
-        shifts: by table, by how much each of them.
         shares: by table, above 0; only their proportions matter.
+        shifts: by table, by how much a person moves each of these entries; 1 if not given.
 
     Raises:
-        ValueError: if a share is not a finite number above 0, or no factor up to 10,000 is enough.
+        ValueError: if there is no table, epsilon or a share is not a finite number above 0, entries or a shift are
+            below 1, or no factor up to 10,000 is enough.
     """
+    moved = shifts or (1,) * len(entries)
     if not all(math.isfinite(share) and share > 0 for share in shares):
         raise ValueError(f"shares are {tuple(shares)}, expected finite numbers above 0")
+    for name, numbers in (("entries", entries), ("shifts", moved)):
+        if not numbers or min(numbers) < 1:
+            raise ValueError(f"{name} are {tuple(numbers)}, expected numbers from 1 on")
     whole = math.fsum(shares)
 
     def scales(factor: float) -> tuple[float, ...]:
-        return tuple(math.ceil(100 * factor * shift * math.sqrt(moved * whole / share)) / 100
-                     for moved, shift, share in zip(entries, shifts, shares, strict=True))
+        return tuple(math.ceil(100 * factor * shift * math.sqrt(count * whole / share)) / 100
+                     for count, shift, share in zip(entries, moved, shares, strict=True))
+
+    def quick(factor: float, interval: float) -> float:
+        # As if in units of the shift: the same for normal noise, and many times faster where the shift is large.
+        return epsilon_of([DiscreteGaussianTable(scale=scale / shift, entries=count)
+                           for scale, shift, count in zip(scales(factor), moved, entries, strict=True)],
+                          delta=delta, interval=interval)
 
     def cost(factor: float) -> float:
-        # A large shift at a large scale costs much time, and next to what the quotient costs with a shift of one.
-        return epsilon_of([DiscreteGaussianTable(scale=scale / shift, entries=moved)
-                           for scale, shift, moved in zip(scales(factor), shifts, entries, strict=True)],
-                          delta=delta, interval=SEARCH_INTERVAL)
+        return epsilon_of([DiscreteGaussianTable(scale=scale, entries=count, shift=shift)
+                           for scale, shift, count in zip(scales(factor), moved, entries, strict=True)], delta=delta)
 
-    def enough(found: tuple[float, ...]) -> bool:
-        tables = [DiscreteGaussianTable(scale=scale, entries=moved, shift=shift)
-                  for scale, moved, shift in zip(found, entries, shifts, strict=True)]
-        return epsilon_of(tables, delta=delta, interval=SEARCH_INTERVAL) <= epsilon
-
-    hundredths = round(100 * _smallest(cost, epsilon))
-    while not enough(scales(hundredths / 100)):
-        hundredths += 1
-    return scales(hundredths / 100)
+    enough = _smallest(lambda factor: quick(factor, SEARCH_INTERVAL), epsilon)
+    # Rounding on the coarse grid adds up over entries, to several percent where there are many and little to spend.
+    while quick(0.95 * enough, INTERVAL) <= epsilon:
+        enough *= 0.95
+    least = 0.95 * enough
+    for _ in range(3):
+        middle = (least + enough) / 2
+        least, enough = (middle, enough) if quick(middle, INTERVAL) > epsilon else (least, middle)
+    while cost(enough) > epsilon:
+        enough *= 1.001
+    return scales(enough)

@@ -27,7 +27,7 @@ from server.coordinator import CoordinatorHome
 from server.release.approval import Approval, Statement
 from server.release.bundle import PLAN, RELEASE, SIGNED, bundle_files, read_content
 from server.release.content import Facts, build_content, content_sha256
-from server.release.published import in_series, is_published, published
+from server.release.published import in_series, is_published, published, settle
 
 APPROVALS = "approvals"
 
@@ -73,6 +73,7 @@ def make_draft(home: CoordinatorHome, *, released_on: date) -> Draft:
         InputError: if there is no study to release, it is too early, or a release of this plan is out.
     """
     with home.locked():
+        settle(home)
         signed = home.signed_plan()
         if is_published(home, signed.sha256):
             raise InputError(f"plan {signed.sha256[:16]}…", "its release is published, and what is published stays",
@@ -175,9 +176,11 @@ def find_draft(home: CoordinatorHome, name: str | None = None) -> Draft:
     known = ", ".join(draft.path.name for draft in drafts) or "none"
     if name is None and drafts:
         raise InputError("draft", "there are several", bound=known, remedy="name one of them")
+    out = published(home)
     raise InputError("draft" if name is None else name, "there is no such draft that could be published",
                      bound=f"drafts that are neither published nor withdrawn: {known}",
-                     remedy="make one with `leelight release draft`")
+                     remedy="make one with `leelight release draft`"
+                            + (f"; what was published last is in {out[-1].path}" if out else ""))
 
 
 def check_draft(home: CoordinatorHome, draft: Draft) -> None:

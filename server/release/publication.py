@@ -10,35 +10,40 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from datetime import date, timedelta
 from pathlib import Path
 
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import InputError
 from federation.identity import SigningKey
-from federation.journal import ReleasePublished, ReleaseSigned
+from federation.journal import ReleaseSigned
 from federation.plan import StudyPlan
 from federation.private_files import sync_folder
 from server.coordinator import CoordinatorHome
 from server.release.approval import Approval, Signatures, Statement
 from server.release.bundle import JOURNAL, SIGNATURES
 from server.release.drafts import APPROVALS, Draft, check_draft, find_draft, statement_of, write_synced
-from server.release.published import folder_name, published
+from server.release.published import folder_name, settle
 
 
 class NotYet(InputError):
     """What is asked for will be possible, but is not now."""
 
 
-def sign_draft(home: CoordinatorHome, draft: Draft, *, name: str, key: SigningKey) -> Approval:
+def sign_draft(home: CoordinatorHome, wanted: str | None = None, *, name: str, key: SigningKey) -> Draft:
     """Sign a draft as one of the people whom its plan names, after making it again and comparing every byte.
+
+    Args:
+        home: the coordinator's.
+        wanted: which draft, as for `find_draft`.
+        name, key: the person's.
 
     Raises:
         InputError: if that person may not sign, has signed, or the draft is not what the study gives.
     """
     with home.locked():
-        draft = find_draft(home, draft.path.name)
+        settle(home)
+        draft = find_draft(home, wanted)
         _check_signer(home, draft.signed.plan, name, key)
         if name in {approval.name for approval in draft.approvals}:
             raise InputError(name, "has signed this draft already", bound="each person once",
@@ -46,8 +51,8 @@ def sign_draft(home: CoordinatorHome, draft: Draft, *, name: str, key: SigningKe
         check_draft(home, draft)
         approval = Approval.sign(statement_of(home, draft), name, key)
         _create(draft.path / APPROVALS / f"{name}.json", canonical_json(approval.model_dump(mode="json")))
-        _note_signatures(home, draft, (approval,))
-    return approval
+        _note_signatures(home, draft, draft.approvals)
+    return draft
 
 
 def _check_signer(home: CoordinatorHome, plan: StudyPlan, name: str, key: SigningKey) -> None:
@@ -107,13 +112,14 @@ def earliest_day(plan: StudyPlan) -> date:
     return plan.period_end + timedelta(days=plan.release.embargo_days)
 
 
-def publish(home: CoordinatorHome, draft: Draft, *, today: date) -> Path:
+def publish(home: CoordinatorHome, wanted: str | None = None, *, today: date, pretended: date | None = None) -> Path:
     """Publish a draft that enough people have signed, and return its folder.
 
     Args:
         home: the coordinator's.
-        draft: from `find_draft`.
+        wanted: which draft, as for `find_draft`.
         today: the day, which must be the one that stands in the release.
+        pretended: in a rehearsal, the day to take for today.
 
     Raises:
         NotYet: if signatures are missing, or its day has not come.
@@ -121,11 +127,14 @@ def publish(home: CoordinatorHome, draft: Draft, *, today: date) -> Path:
     """
     with home.locked():
         settle(home)
-        draft = find_draft(home, draft.path.name)
-        _check_day(draft, today)
-        approvals, wanted = valid_approvals(home, draft), draft.signed.plan.release.signatures
-        if len(approvals) < wanted:
-            raise NotYet(draft.path.name, f"{len(approvals)} of {wanted} people have signed",
+        draft = find_draft(home, wanted)
+        if pretended is not None and not draft.signed.plan.rehearsal:
+            raise InputError("released_on", "is for rehearsals, and this study is none",
+                             remedy=f"publish it on {draft.content['released_on']}")
+        _check_day(draft, pretended or today)
+        approvals, enough = valid_approvals(home, draft), draft.signed.plan.release.signatures
+        if len(approvals) < enough:
+            raise NotYet(draft.path.name, f"{len(approvals)} of {enough} people have signed",
                          remedy="have others sign with `leelight release sign`")
         check_draft(home, draft)
         _note_signatures(home, draft, approvals)
@@ -165,19 +174,3 @@ def _put_together(home: CoordinatorHome, path: Path, draft: Draft, statement: St
         shutil.rmtree(part, ignore_errors=True)
         raise
     sync_folder(path.parent)
-
-
-def settle(home: CoordinatorHome) -> None:
-    """Clear away what a process that died left, and note in the journal what is out. The home must be locked."""
-    for folder in (home.drafts, home.releases):
-        for left in folder.glob(".*.part"):
-            shutil.rmtree(left)
-    known = {entry.facts.content_sha256 for entry in home.entries() if isinstance(entry.facts, ReleasePublished)}
-    for one in published(home):
-        if one.sha256 not in known:
-            privacy = one.content["privacy"]
-            home.journal(one.signed.plan).append(ReleasePublished(
-                content_sha256=one.sha256, released_on=date.fromisoformat(one.content["released_on"]),
-                epsilon=privacy["total_epsilon"], delta=privacy["delta"]))
-        with suppress(FileNotFoundError):
-            shutil.rmtree(home.drafts / one.sha256[:16])

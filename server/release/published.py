@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +68,19 @@ def in_series(home: CoordinatorHome, study: str) -> list[Published]:
 def is_published(home: CoordinatorHome, plan_sha256: str) -> bool:
     """Whether the release of a plan is out. Raises as `published`."""
     return any(one.signed.sha256 == plan_sha256 for one in published(home))
+
+
+def settle(home: CoordinatorHome) -> None:
+    """Clear away what a process that died left, and note in the journal what is out. The home must be locked."""
+    for folder in (home.drafts, home.releases):
+        for left in folder.glob(".*.part"):
+            shutil.rmtree(left)
+    known = {entry.facts.content_sha256 for entry in home.entries() if isinstance(entry.facts, ReleasePublished)}
+    for one in published(home):
+        if one.sha256 not in known:
+            privacy = one.content["privacy"]
+            home.journal(one.signed.plan).append(ReleasePublished(
+                content_sha256=one.sha256, released_on=date.fromisoformat(one.content["released_on"]),
+                epsilon=privacy["total_epsilon"], delta=privacy["delta"]))
+        with suppress(FileNotFoundError):
+            shutil.rmtree(home.drafts / one.sha256[:16])
