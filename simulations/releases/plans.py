@@ -64,7 +64,7 @@ def release_plan(
     entries = [moved_entries(family, tasks=len(tasks), roles=1, tags=len(indicators.tags) if indicators else 0)
                for family in families]
     least = LEAST_SHARE_SCALE * math.sqrt(partners) * (1 + 1e-9)
-    scales = table_scales_for(epsilon=epsilon, delta=DELTA, entries=entries, shifts=[1] * len(entries),
+    scales = table_scales_for(epsilon=epsilon, delta=DELTA, entries=entries,
                               shares=[SHARES[family] for family in families])
     roster = tuple(
         RosterEntry(name=f"partner-{i + 1}", kind=KINDS[i % 3], slots=4096, regions=tuple(regions),
