@@ -23,12 +23,13 @@ is the running total of x_k that were each given noise of their own, whose newes
           52          7.21            2.32           1.72
          156         12.49            2.67           1.84
 
-*What it costs.* A person first counted in release k moves nothing before it and c_0, c_1, … from it on: whatever
-releases of a series are looked at, the shifts of one person in them are different ones of c_0, c_1, …, and none is above
-c_0. So a release is booked as a table that one person moves by c_0, whoever is new in it and whoever is not
-(`federation.privacy.guarantee`). That is above what somebody pays who is in all of n releases (c_0, …, c_{n-1}; the table
-above tells by how much), and needs no condition: it holds for a partner that comes late or misses a release, for noise
-that changes, for a person who counts twice by mistake, and in whatever window a ceiling is kept.
+*What it costs.* A person first counted in release k moves nothing before it and c_0, c_1, … from it on. So in whatever
+releases one looks at, a person's shifts are different ones of c_0, c_1, …, and none is above c_0. Each release is
+booked as a table that one person moves by c_0, whoever is new in it and whoever is not. That is more than anybody pays:
+in n releases nobody moves more than c_0, …, c_{n-1}, whose squares come to 1.9 c_0^2 for twelve, where 12 c_0^2 are
+booked. In return it needs no condition. It holds for a partner that comes late or misses a release, for noise that
+changes from release to release, for a list of who has counted that was lost in between, and in whatever window a
+ceiling is kept.
 
 >>> coefficients(6)
 (256, 128, 96, 80, 70, 63)
