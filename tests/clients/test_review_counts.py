@@ -46,8 +46,8 @@ def test_that_one_table_tells_of_this_partner_alone_is_said_either_way(secure: b
 def test_only_what_is_counted_is_told() -> None:
     everything, least = (" ".join([*what_is_counted(one), *how_counts_leave(one)]) for one in (
         PLAN, plan(indicators=None, corridors=(), super_regions=())))
-    for words in ("group of regions", "2 groups of regions", "which indicators were noted, of 3 that are listed, by country", "4 pairs of places",
-                  "indicators among people", "people by pair of places"):
+    for words in ("group of regions", "2 groups of regions", "4 pairs of places", "people by pair of places",
+                  "which indicators were noted, of 3 that are listed, by country", "indicators among people"):
         assert words in everything
         assert words not in least
     for words in ("1 country", "how often the model is right about people with a label who did not train it",
