@@ -26,7 +26,7 @@ from federation.statistics import LEVELS, IntArray, TableLayout
 from federation.taxonomy import AreaLevel, Family, Indicator
 
 Flags = dict[int, npt.NDArray[np.int64]]
-"""By row of a record: for each task, 1 where the model flags it."""
+"""By row of a record: 1 as it was reviewed, and for each task 1 where the model flags it."""
 
 
 def true_tables(
@@ -63,7 +63,8 @@ def _flags(plan: StudyPlan, prepared: Prepared, model: MultiTaskHead, rows: Iter
     # The model's own score, without the prevalence that this partner declares: see `StatisticsSpec.flag_threshold`.
     threshold = plan.statistics.flag_threshold
     over = exact_logits(model, prepared.inputs(chosen)) >= math.log(threshold / (1 - threshold))
-    return dict(zip(chosen.tolist(), over.astype(np.int64), strict=True))
+    counts = np.hstack([np.ones((len(chosen), 1), dtype=np.int64), over.astype(np.int64)])
+    return dict(zip(chosen.tolist(), counts, strict=True))
 
 
 class _Tally:
@@ -76,8 +77,10 @@ class _Tally:
         self._marks, self._flags = marks, flags
         self._tags = plan.statistics.indicators.tags if plan.statistics.indicators else ()
         self._own = [one.name for one in plan.roster].index(entry.name)
+        # Position of the place that holds each region, by level; None where the plan has no such place.
         areas = layout.areas
-        self._place_at = {level: {code: i for i, code in enumerate(areas.codes(level))} for level in AreaLevel}
+        self._place_at = {level: [_position(areas.codes(level), areas.above(region, level)) for region in areas.regions]
+                          for level in AreaLevel}
         self._level = plan.statistics.indicators.level if plan.statistics.indicators else AreaLevel.REGION
 
     def add(self, place: Places) -> None:
@@ -88,27 +91,24 @@ class _Tally:
             self._tables[Family.DOMINANCE][region, self._own] += 1
         if place.corridor is not None:
             row, pair = place.corridor
-            self._tables[Family.CORRIDORS][pair] += self._reviewed_and_flagged(row)
+            self._tables[Family.CORRIDORS][pair] += self._flags[row]
         for task, (row, positive) in place.labelled.items():
-            self._tables[Family.CONFUSION][task, int(positive), self._flags[row][task]] += 1
-
-    def _reviewed_and_flagged(self, row: int) -> IntArray:
-        return np.concatenate([np.ones(1, dtype=np.int64), self._flags[row]])
-
-    def _at(self, region: int, level: AreaLevel) -> int | None:
-        areas = self._layout.areas
-        code = areas.above(areas.regions[region], level)
-        return None if code is None else self._place_at[level][code]
+            self._tables[Family.CONFUSION][task, int(positive), self._flags[row][1 + task]] += 1
 
     def _mention(self, mention: Mention) -> None:
+        flags = self._flags[mention.row]
         for level, family in LEVELS.items():
-            at = self._at(mention.region, level)
+            at = self._place_at[level][mention.region]
             if family in self._tables and at is not None:
-                self._tables[family][at, mention.role] += self._reviewed_and_flagged(mention.row)
+                self._tables[family][at, mention.role] += flags
         marks = self._marks[mention.row]
         # Not looked for is not absent: only a record in which somebody looked for all of them can be in a mix.
         if self._tags and all(tag in marks for tag in self._tags):
-            at = self._at(mention.region, self._level)
+            at = self._place_at[self._level][mention.region]
             seen = np.array([1, *(marks[tag] for tag in self._tags)], dtype=np.int64)
-            for task, flag in enumerate(self._flags[mention.row]):
+            for task, flag in enumerate(flags[1:]):
                 self._tables[Family.INDICATORS][at, mention.role, task, flag] += seen
+
+
+def _position(codes: tuple[str, ...], code: str | None) -> int | None:
+    return None if code is None else codes.index(code)

@@ -214,6 +214,6 @@ class KeyedOrder:
 
     def value(self, *names: str) -> float:
         """Uniform in [0, 1) as far as anybody without the key can tell."""
-        framed = b"".join(len(n.encode()).to_bytes(4, "big") + n.encode() for n in names)
-        digest = hmac.new(self._key, framed, sha256).digest()
+        framed = b"".join(len(name).to_bytes(4, "big") + name for name in map(str.encode, names))
+        digest = hmac.digest(self._key, framed, "sha256")
         return float(int.from_bytes(digest[:8], "big") >> 11) * 2.0**-53

@@ -62,20 +62,23 @@ def places(home: NodeHome, plan: StudyPlan, frame: pd.DataFrame) -> dict[str, Pl
         plan: says what is counted and how often.
         frame: records that take part (`RecordStore.frame` without what the policy and the encoder leave out).
     """
-    chooser = _Chooser(home, plan)
+    chooser = _Chooser(home, plan, frame)
     people: dict[str, list[int]] = {}
     for row, unit in enumerate(frame["unit_key"]):
         people.setdefault(str(unit), []).append(row)
-    found = {unit: chooser.places(unit, rows, frame) for unit, rows in people.items() if chooser.appears(unit)}
+    found = {unit: chooser.places(unit, rows) for unit, rows in people.items() if chooser.appears(unit)}
     return {unit: place for unit, place in found.items() if next(place.rows(), None) is not None}
 
 
 class _Chooser:
     """The choices of one plan at one partner."""
 
-    def __init__(self, home: NodeHome, plan: StudyPlan) -> None:
+    def __init__(self, home: NodeHome, plan: StudyPlan, frame: pd.DataFrame) -> None:
         spec, areas = plan.statistics, Areas.of(plan.statistics)
         self._plan, self._spec = plan, spec
+        # As lists: a hundred thousand people are looked up cell by cell.
+        self._record, self._observed, self._regions, self._labels = (
+            list(frame[column]) for column in ("record_id", "observed_at", "regions", "labels"))
         self._order = home.keyed(f"table/{plan.sha256}")
         self._holdout = home.keyed("holdout")
         self._appearances = home.keyed(f"appearances/{plan.period_end.year}/{spec.appearances.releases_a_year}")
@@ -89,47 +92,49 @@ class _Chooser:
     def appears(self, unit: str) -> bool:
         """Whether this release is one of those that the person may count in."""
         spec = self._spec.appearances
+        if spec.releases_per_person == spec.releases_a_year:
+            return True
         year = sorted(range(1, spec.releases_a_year + 1),
                       key=lambda release: self._appearances.value(unit, str(release)))
         return spec.release_of_year in year[: spec.releases_per_person]
 
-    def places(self, unit: str, rows: list[int], frame: pd.DataFrame) -> Places:
-        observed, regions = frame["observed_at"], frame["regions"]
-        current = [row for row in rows if self._spec.period_start <= observed.iat[row] <= self._plan.period_end]
-        record = {row: str(frame["record_id"].iat[row]) for row in rows}
-        found = Places(mentions=self._mentions(current, record, regions),
-                       corridor=self._corridor(current, record, regions))
+    def places(self, unit: str, rows: list[int]) -> Places:
+        """Where the person counts whose records are in `rows`."""
+        start, end = self._spec.period_start, self._plan.period_end
+        current = [row for row in rows if start <= self._observed[row] <= end]
+        found = Places(mentions=self._mentions(current), corridor=self._corridor(current))
         if self._holdout.value(unit) < self._plan.holdout_share:
-            found.labelled = self._labelled(rows, record, frame["labels"])
+            found.labelled = self._labelled(rows)
         return found
 
-    def _mentions(self, rows: list[int], record: dict[int, str], regions: pd.Series) -> list[Mention]:
+    def _mentions(self, rows: list[int]) -> list[Mention]:
         """The mentions with the smallest tickets, one a role, in as many roles as a person may count in."""
         tickets = sorted(
-            (self._order.value(record[row], code, str(role)), row, self._region_at[code], self._role_at[role])
-            for row in rows for code, role in regions.iat[row] if code in self._region_at and role in self._role_at)
+            (self._order.value(self._record[row], code, role), row, self._region_at[code], self._role_at[role])
+            for row in rows for code, role in self._regions[row]
+            if code in self._region_at and role in self._role_at)
         by_role: dict[int, Mention] = {}
         for _, row, region, role in tickets:
             if role not in by_role and len(by_role) < self._spec.max_roles_per_person:
                 by_role[role] = Mention(row=row, region=region, role=role)
         return list(by_role.values())
 
-    def _corridor(self, rows: list[int], record: dict[int, str], regions: pd.Series) -> tuple[int, int] | None:
+    def _corridor(self, rows: list[int]) -> tuple[int, int] | None:
         tickets = []
         for row in rows if self._pair_at else ():
-            ends = {role: self._end_of.get(code) for code, role in regions.iat[row]}
+            ends = {role: self._end_of.get(code) for code, role in self._regions[row]}
             pair = self._pair_at.get((ends.get(RegionRole.ORIGIN) or "", ends.get(RegionRole.DESTINATION) or ""))
             if pair is not None:
-                tickets.append((self._order.value("corridor", record[row]), row, pair))
+                tickets.append((self._order.value("corridor", self._record[row]), row, pair))
         return min(tickets)[1:] if tickets else None
 
-    def _labelled(self, rows: list[int], record: dict[int, str], labels: pd.Series) -> dict[int, tuple[int, bool]]:
+    def _labelled(self, rows: list[int]) -> dict[int, tuple[int, bool]]:
         """One labelled record for each task, of any date: how often the model errs is no matter of the period."""
         found: dict[int, tuple[int, bool]] = {}
         for column, task in enumerate(self._plan.tasks):
-            tickets = [(self._order.value("confusion", task, record[row]), row) for row in rows
-                       if labels.iat[row].get(task) in (LabelValue.POSITIVE, LabelValue.NEGATIVE)]
+            tickets = [(self._order.value("confusion", task, self._record[row]), row) for row in rows
+                       if self._labels[row].get(task) in (LabelValue.POSITIVE, LabelValue.NEGATIVE)]
             if tickets:
                 row = min(tickets)[1]
-                found[column] = row, labels.iat[row][task] is LabelValue.POSITIVE
+                found[column] = row, self._labels[row][task] is LabelValue.POSITIVE
         return found

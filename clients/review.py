@@ -39,8 +39,8 @@ class OwnRecords:
         people: people with a record that takes part. Each trains, is held out or is unlabelled, and counts or does not.
         training_people: people who train, after those held out.
         training_records: their records that are read in training.
-        held_out_people: people whose labels measure the model at home instead.
-        counted_people: people who count in the regional table; the others have no region in it.
+        held_out_people: people whose labels measure the model instead.
+        counted_people: people who count in any of the tables.
         withheld: records whose retention has ended or that are marked to be left out.
         unattached: records left out because they have no person id and the rules refuse such.
         own_units: records without a person id that take part as people of their own.
@@ -154,7 +154,6 @@ def _own_records(home: NodeHome, plan: StudyPlan) -> tuple[OwnRecords | None, st
     return OwnRecords(
         people=int(chosen.frame["unit_key"].nunique()), training_people=len(rows),
         training_records=sum(map(len, rows)), held_out_people=int(labelled) - len(rows),
-        counted_people=sum(bool(place.mentions) for place in places(home, plan, chosen.frame).values()),
-        withheld=max(0, stored - len(usable)),
+        counted_people=len(places(home, plan, chosen.frame)), withheld=max(0, stored - len(usable)),
         unattached=chosen.unattached,
         own_units=int((~chosen.frame["has_person"].astype(bool)).sum()), unreadable=chosen.unreadable), ""

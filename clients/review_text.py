@@ -13,10 +13,11 @@ from textwrap import wrap
 
 from clients.approvals import Decision
 from clients.review import Review
+from clients.review_counts import how_counts_leave, what_is_counted
 from clients.review_sums import condition, how_it_leaves, keys_to_confirm, what_sums_rest_on
+from clients.wording import counted, either, listed
 from federation.plan import StudyPlan
 from federation.privacy.units import most_recognised, up
-from federation.statistics import TableLayout
 from federation.taxonomy import PartnerKind
 
 _WIDTH = 100
@@ -29,7 +30,7 @@ _GLOSSES = {
     "least_colluders": "; partners that may work with the coordinator",
     "least_noise_multiplier": "; noise of a training step, in clip norms",
     "least_l2_clip_norm": "; clip norm: the most that one person can move a training step",
-    "least_table_noise_scale": "; noise in each number of the table, in people"}
+    "least_table_noise_scale": "; noise in each number of the table that has least, in people"}
 
 
 def as_text(review: Review, *, plan_path: str, home_path: str) -> str:
@@ -74,32 +75,23 @@ def _who(review: Review) -> Iterator[str]:
     yield (f"The coordinator whose key you pinned (coordinator_key in node.yaml), {signed.public_key[:16]}…; the "
            "signature fits the plan.")
     kinds = [entry.kind for entry in plan.roster]
-    told = ", ".join(_count(kinds.count(kind), *_KINDS[kind]) for kind in PartnerKind if kind in kinds)
+    told = ", ".join(counted(kinds.count(kind), *_KINDS[kind]) for kind in PartnerKind if kind in kinds)
     you = f"you as {review.partner}" if plan.partner(review.partner) else f"and {review.partner} is not one of them"
-    yield (f"{_count(len(plan.roster), 'partner takes', 'partners take')} part ({told}), {you}. At least "
+    yield (f"{counted(len(plan.roster), 'partner takes', 'partners take')} part ({told}), {you}. At least "
            f"{plan.conduct.quorum} must answer each time, or the study stops.")
     yield f"By name: {', '.join(entry.name for entry in plan.roster)}."
     yield f"Plan {signed.sha256}"
 
 
 def _what(plan: StudyPlan) -> Iterator[str]:
-    training, table = plan.training, plan.statistics
-    yield (f"Learning: a model that tells {_and(plan.tasks)} from other texts, in "
-           f"{_count(training.rounds, 'round', 'rounds')} of {_count(training.local_steps, 'step', 'steps')}, with at "
-           f"most {training.max_records_per_person} records of each person. Texts are turned into numbers on this "
+    training = plan.training
+    yield (f"Learning: a model that tells {listed(plan.tasks)} from other texts, in "
+           f"{counted(training.rounds, 'round', 'rounds')} of {counted(training.local_steps, 'step', 'steps')}, with "
+           f"at most {training.max_records_per_person} records of each person. Texts are turned into numbers on this "
            f"machine by {plan.encoder.name} {plan.encoder.version}.")
-    yield (f"Counting: how many people have a record in each of {len(table.regions)} regions as {_and(table.roles)}, "
-           f"and how many of those the model flags for {_and(plan.tasks)}; the same for their countries"
-           f"{' and for groups of regions' if table.super_regions else ''}. Each person counts once"
-           f"{f', in up to {table.max_roles_per_person} roles' if table.max_roles_per_person > 1 else ''}, through "
-           f"records from {table.period_start} to {plan.period_end}, and in at most "
-           f"{table.appearances.releases_per_person} of {table.appearances.releases_a_year} such studies a year.")
-    yield ("Counting, too: how often the model is right about people who did not train it"
-           f"{'; which indicators were noted' if table.indicators else ''}"
-           f"{'; from where to where records lead' if table.corridors else ''}; and whether one partner makes up most "
-           "of a region.")
-    yield (f"Publishing: rates by region with their uncertainty, no earlier than {plan.release.embargo_days} days after "
-           f"the period. Numbers that are meant to stand for fewer than {plan.release.minimum_count} people are "
+    yield from what_is_counted(plan)
+    yield (f"Publishing: rates by region with their uncertainty, no earlier than {plan.release.embargo_days} days "
+           f"after the period. Numbers that are meant to stand for fewer than {plan.release.minimum_count} people are "
            f"withheld. {plan.release.signatures} of {len(plan.release.signers)} named people must sign first.")
 
 
@@ -109,33 +101,34 @@ def _whom(review: Review) -> Iterator[str]:
         yield f"Nobody yet: {review.own_problem}"
         return
     plan, table = review.plan, review.plan.statistics
-    yield (f"{_count(own.people, 'person', 'people')} here. {_count(own.training_people, 'trains', 'train')} the "
-           f"model, with {_count(own.training_records, 'record', 'records')}.")
-    held = (f"held out to measure the model at home (about {plan.holdout_share:.0%} of people, chosen by lot; they are "
-            "never trained on)")
-    unlabelled = f"none of their records is labelled positive or negative for {_or(plan.tasks)}"
+    yield (f"{counted(own.people, 'person', 'people')} here. {counted(own.training_people, 'trains', 'train')} the "
+           f"model, with {counted(own.training_records, 'record', 'records')}.")
+    held = (f"held out to measure the model (about {plan.holdout_share:.0%} of people, chosen by lot; they are never "
+            "trained on)")
+    unlabelled = f"none of their records is labelled positive or negative for {either(plan.tasks)}"
     yield from _left_out(own.held_out_people, "train", held)
     yield from _left_out(own.unlabelled_people, "train", unlabelled)
-    yield f"{_count(own.counted_people, 'person counts', 'people count')} in the tables."
-    yield from _left_out(own.people - own.counted_people, "count",
-                         "none of their records is of the period and has a region of the plan as "
-                         f"{_or(table.roles)}, or this study is not one of those that they count in")
+    yield f"{counted(own.counted_people, 'person counts', 'people count')} in the tables."
+    placeless = f"none of their records is of the period and has a region of the plan as {either(table.roles)}"
+    if table.appearances.releases_per_person < table.appearances.releases_a_year:
+        placeless += ", or this study is not one of those that they count in"
+    yield from _left_out(own.people - own.counted_people, "count", placeless)
     if own.withheld:
-        yield (f"{_count(own.withheld, 'record takes', 'records take')} no part: retention has ended by the end of the "
-               "study's period or by today, or the record is marked exclude_training.")
+        yield (f"{counted(own.withheld, 'record takes', 'records take')} no part: retention has ended by the end of "
+               "the study's period or by today, or the record is marked exclude_training.")
     if own.unattached:
-        yield (f"{_count(own.unattached, 'record has', 'records have')} no person id and your rules leave such out "
+        yield (f"{counted(own.unattached, 'record has', 'records have')} no person id and your rules leave such out "
                "(records_without_person_id: refuse).")
     if own.own_units:
-        yield (f"{_count(own.own_units, 'record has', 'records have')} no person id and your rules take each as a "
+        yield (f"{counted(own.own_units, 'record has', 'records have')} no person id and your rules take each as a "
                "person of its own (records_without_person_id: own_unit): somebody behind several is protected less.")
     if own.unreadable:
-        yield f"{_count(own.unreadable, 'record is', 'records are')} in languages that the encoder does not read."
+        yield f"{counted(own.unreadable, 'record is', 'records are')} in languages that the encoder does not read."
 
 
 def _left_out(people: int, of: str, why: str) -> Iterator[str]:
     if people:
-        yield f"{_count(people, 'person does', 'people do')} not {of}: {why}."
+        yield f"{counted(people, 'person does', 'people do')} not {of}: {why}."
 
 
 def _cost(review: Review) -> Iterator[str]:
@@ -159,7 +152,7 @@ def _account(review: Review) -> Iterator[str]:
         return
     if outlook.begun:
         lost = f", {outlook.unanswered:,} without a reply" if outlook.unanswered else ""
-        yield (f"This study has begun: {_count(outlook.answered, 'request was', 'requests were')} answered{lost}. ε = "
+        yield (f"This study has begun: {counted(outlook.answered, 'request was', 'requests were')} answered{lost}. ε = "
                f"{up(outlook.study_spent)} is spent on it and stays spent, whatever you decide now.")
     for span, before, after, ceiling in (("This year", outlook.year_before, outlook.year_after, ceilings.year),
                                          ("Ever", outlook.total_before, outlook.total_after, ceilings.total)):
@@ -170,15 +163,10 @@ def _account(review: Review) -> Iterator[str]:
 
 
 def _leaves(plan: StudyPlan) -> Iterator[str]:
-    rounds, table = plan.training.rounds, plan.statistics
-    regions, roles, entries = len(table.regions), len(table.roles), 1 + len(plan.tasks)
-    yield (f"{_count(rounds, 'model update', 'model updates')}, one in each round, of {plan.model_size:,} numbers. "
+    rounds = plan.training.rounds
+    yield (f"{counted(rounds, 'model update', 'model updates')}, one in each round, of {plan.model_size:,} numbers. "
            + how_it_leaves(plan.training.aggregation, "an update"))
-    yield (f"{_count(len(table.families), 'table', 'tables')} of {TableLayout(plan).length:,} numbers in all, the "
-           f"largest of them {regions} regions × {_count(roles, 'role', 'roles')} × {entries} numbers (people, and "
-           f"people flagged for {_and(plan.tasks)}). " + how_it_leaves(table.aggregation, "the tables"))
-    yield ("One of the tables has a row for each partner: from it the coordinator learns about how many of your people "
-           "count in each region, with noise. It is not published.")
+    yield from how_counts_leave(plan)
     if plan.secure_aggregation is not None:
         yield what_sums_rest_on(plan)
     yield "Your partner's name and, where this node declines, one of a few fixed words."
@@ -187,7 +175,7 @@ def _leaves(plan: StudyPlan) -> Iterator[str]:
 def _stays() -> Iterator[str]:
     yield "Records, texts, person ids and their pseudonyms, labels, and which records or people the model flags."
     yield ("The exact number of your records or people: learning uses your public number of slots instead (the round "
-           "number in node.yaml that your people fit into), and every count in the table carries noise.")
+           "number in node.yaml that your people fit into), and every count in the tables carries noise.")
 
 
 def _not_covered(review: Review) -> Iterator[str]:
@@ -232,15 +220,3 @@ def _decide(review: Review, plan_path: str, home_path: str) -> Iterator[str]:
         if holds is None:
             yield "To decline, for now or for good:"
             yield decline
-
-
-def _count(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"
-
-
-def _or(names: tuple[str, ...]) -> str:
-    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-
-
-def _and(names: tuple[str, ...]) -> str:
-    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))

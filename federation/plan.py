@@ -71,7 +71,7 @@ class StudyPlan(Frozen):
     """None if no part of the study is summed securely."""
     conduct: ConductSpec
     holdout_share: Annotated[float, Field(ge=0.0, le=0.5)]
-    """People whom each node keeps out of training to measure the model at home. Chosen by keyed hash."""
+    """People whom each node keeps out of training to measure the model on. Chosen by keyed hash."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

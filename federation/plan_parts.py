@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from federation.taxonomy import AreaLevel, Family, Indicator, PartnerKind, RegionRole, Task
 
@@ -21,6 +21,17 @@ OpenShare = Annotated[float, Field(gt=0.0, lt=1.0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=1e-5, le=1.0)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Hex32 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Item = TypeVar("Item")
+
+
+def _distinct(value: tuple[Item, ...]) -> tuple[Item, ...]:
+    if len(set(value)) != len(value):
+        raise ValueError("listed twice")
+    return value
+
+
+Distinct = Annotated[tuple[Item, ...], AfterValidator(_distinct)]
+"""A list in which nothing comes twice."""
 
 
 class Frozen(BaseModel):
@@ -119,7 +130,7 @@ class IndicatorsSpec(Frozen):
     """The indicator mix: which indicators, and how coarse the places are."""
 
     level: AreaLevel
-    tags: Annotated[tuple[Indicator, ...], Field(min_length=1)]
+    tags: Annotated[Distinct[Indicator], Field(min_length=1)]
 
 
 class AppearancesSpec(Frozen):
@@ -142,14 +153,14 @@ class StatisticsSpec(Frozen):
 
     period_start: date
     """First day of the period; the last is `StudyPlan.period_end`. Who has no record in it counts nowhere."""
-    regions: Annotated[tuple[str, ...], Field(min_length=1)]
-    roles: Annotated[tuple[RegionRole, ...], Field(min_length=1)]
-    protected: tuple[str, ...]
+    regions: Annotated[Distinct[str], Field(min_length=1)]
+    roles: Annotated[Distinct[RegionRole], Field(min_length=1)]
+    protected: Distinct[str]
     """Regions in which nobody is counted, as publication could endanger people there."""
     super_regions: tuple[SuperRegion, ...]
     """None, or every region that is not protected in exactly one."""
     indicators: IndicatorsSpec | None
-    corridors: tuple[Corridor, ...]
+    corridors: Distinct[Corridor]
     aggregation: Aggregation
     noise_scales: dict[Family, Noise]
     """Scale of the discrete Gaussian noise that protects each entry, for each family that is counted: of a partner's
@@ -160,13 +171,6 @@ class StatisticsSpec(Frozen):
     flag_threshold: OpenShare
     """A record is flagged from this score on. The score is the model's own, without any partner's declared prevalence,
     so that sensitivity and specificity mean the same at every partner."""
-
-    @field_validator("regions", "roles", "protected", "corridors")
-    @classmethod
-    def _distinct(cls, value: tuple[object, ...]) -> tuple[object, ...]:
-        if len(set(value)) != len(value):
-            raise ValueError("listed twice")
-        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -182,6 +186,8 @@ class StatisticsSpec(Frozen):
             raise ValueError("appearances.release_of_year is above releases_a_year")
         self._check_super_regions(counted)
         self._check_corridors(counted)
+        if self.indicators is not None and self.indicators.level is AreaLevel.SUPER_REGION and not self.super_regions:
+            raise ValueError("indicators.level: the plan has no super-regions")
         if set(self.noise_scales) != set(self.families):
             raise ValueError(f"noise_scales: given for {', '.join(sorted(self.noise_scales)) or 'nothing'}, expected "
                              f"for {', '.join(self.families)}")

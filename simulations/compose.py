@@ -23,13 +23,16 @@ from federation.plan_parts import (
     TrainingSpec,
 )
 from federation.privacy.accounting import noise_multiplier_for
-from federation.privacy.distributed import LEAST_SHARE_SCALE
 from federation.privacy.guarantee import price
 from federation.secagg.session import threshold_for
 from federation.taxonomy import RegionRole
 from simulations.compose_statistics import compose_statistics
 from simulations.settings import Settings
 from simulations.world.interface import World
+
+_LEAST_SHARE_SCALE = 1.8
+"""Of the noise in a table. The distance of a sum from one draw then stays in the reserve for thousands of entries that
+one person moves (`federation.privacy.distributed`)."""
 
 
 def compose_plan(settings: Settings, world: World, encoder: EncoderSpec, *, partner_keys: Mapping[str, str],
@@ -71,7 +74,7 @@ def _plan(settings: Settings, world: World, encoder: EncoderSpec, partner_keys: 
     least = 0.0
     if settings.statistics.aggregation is Aggregation.SECURE and secure is not None:
         # With very many partners, shares would get too small to be accounted for; more noise than that costs nothing.
-        least = LEAST_SHARE_SCALE * math.sqrt(quorum - secure.colluders) * (1 + 1e-9)
+        least = _LEAST_SHARE_SCALE * math.sqrt(quorum - secure.colluders)
     start, end = world.period
     statistics = compose_statistics(settings, world, roles, period_start=study.period_start or start, least_scale=least)
     unpriced = PrivacyClaim(delta=privacy.delta, training_epsilon=1.0, statistics_epsilon=1.0, total_epsilon=1.0)

@@ -58,5 +58,5 @@ def compose_statistics(
         super_regions=super_regions, corridors=corridors, aggregation=chosen.aggregation,
         indicators=IndicatorsSpec(level=indicators.level, tags=indicators.tags) if indicators else None,
         noise_scales={family: max(scale, least_scale) for family, scale in zip(families, scales, strict=True)},
-        max_roles_per_person=chosen.max_roles_per_person, appearances=AppearancesSpec(**chosen.appearances.model_dump()),
-        flag_threshold=chosen.flag_threshold)
+        max_roles_per_person=chosen.max_roles_per_person, flag_threshold=chosen.flag_threshold,
+        appearances=AppearancesSpec(**chosen.appearances.model_dump()))

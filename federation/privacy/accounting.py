@@ -288,6 +288,8 @@ class RenyiFilter:
 
 def _smallest(cost: Callable[[float], float], epsilon: float) -> float:
     """Smallest noise in 0.30, 0.31, … 10,000 whose cost is at most `epsilon`; the cost falls with the noise."""
+    if not (math.isfinite(epsilon) and epsilon > 0):
+        raise ValueError(f"epsilon is {epsilon}, expected a finite number above 0")
     # Doubling first: a privacy loss distribution at very small noise is large and slow.
     floor, ceiling = 29, 60
     while cost(ceiling / 100) > epsilon:
@@ -319,7 +321,7 @@ def noise_multiplier_for(*, epsilon: float, delta: float, sampling_probability: 
 def table_scales_for(
     *, epsilon: float, delta: float, entries: Sequence[int], shares: Sequence[float]
 ) -> tuple[float, ...]:
-    """Scales of discrete Gaussian noise for tables that are paid for together, each up to 0.01 above the least.
+    """Scales of discrete Gaussian noise for tables that are paid for together, about 1 % above the least at most.
 
     A table's scale is its l2 sensitivity over the square root of its share, times one factor for all: with normal noise
     the shares would be those of the divergence that is spent.
@@ -330,19 +332,30 @@ def table_scales_for(
         shares: by table, above 0; only their proportions matter.
 
     Raises:
-        ValueError: if a share is not a finite number above 0, or no factor up to 10,000 is enough.
+        ValueError: if there is no table, epsilon or a share is not a finite number above 0, entries are below 1, or no
+            factor up to 10,000 is enough.
     """
     if not all(math.isfinite(share) and share > 0 for share in shares):
         raise ValueError(f"shares are {tuple(shares)}, expected finite numbers above 0")
+    if not entries or min(entries) < 1:
+        raise ValueError(f"entries are {tuple(entries)}, expected numbers from 1 on")
     whole = math.fsum(shares)
 
     def scales(factor: float) -> tuple[float, ...]:
         return tuple(math.ceil(100 * factor * math.sqrt(moved * whole / share)) / 100
                      for moved, share in zip(entries, shares, strict=True))
 
-    def cost(factor: float) -> float:
+    def cost(factor: float, interval: float) -> float:
         return epsilon_of([DiscreteGaussianTable(scale=scale, entries=moved)
                            for scale, moved in zip(scales(factor), entries, strict=True)],
-                          delta=delta, interval=SEARCH_INTERVAL)
+                          delta=delta, interval=interval)
 
-    return scales(_smallest(cost, epsilon))
+    enough = _smallest(lambda factor: cost(factor, SEARCH_INTERVAL), epsilon)
+    # Rounding on the coarse grid adds up over entries, to several percent where there are many and little to spend.
+    while cost(0.95 * enough, INTERVAL) <= epsilon:
+        enough *= 0.95
+    least = 0.95 * enough
+    for _ in range(3):
+        middle = (least + enough) / 2
+        least, enough = (middle, enough) if cost(middle, INTERVAL) > epsilon else (least, middle)
+    return scales(enough)

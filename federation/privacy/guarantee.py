@@ -41,6 +41,7 @@ rehearsal, whose noise can be repeated.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
@@ -216,7 +217,11 @@ def _check_grid(plan: StudyPlan, total: float) -> None:
     # Where noise comes in shares, every share has its tail, and the sum of them its distance from a single one.
     drawn = values * (1 if plan.training.aggregation is Aggregation.LOCAL else len(plan.roster))
     cost = grid_cost(noise_multiplier=plan.training.noise_multiplier, values=drawn)
-    distance = _distance(plan, values)
+    in_training, in_tables = _distances(plan, values)
+    if in_tables > GRID_EPSILON / 1000:
+        raise InputError("plan.statistics.noise_scales", f"spread over {plan.noise_shares} shares, leave a sum too far "
+                         "from the noise that is priced", remedy="ask the coordinator for more noise or fewer partners")
+    distance = in_training + in_tables
     delta = cost.tail * (1 + math.exp(min(total, 700.0))) + distance * plan.privacy.delta
     if cost.epsilon + distance > GRID_EPSILON / 1000 or delta > GRID_DELTA_SHARE / 1000 * plan.privacy.delta:
         raise InputError("plan.training", f"asks for {plan.model_size} weights in {plan.training.steps} steps at a "
@@ -225,15 +230,19 @@ def _check_grid(plan: StudyPlan, total: float) -> None:
                          remedy="ask for more noise, or for fewer steps or weights")
 
 
-def _distance(plan: StudyPlan, values: int) -> float:
-    """What noise in shares costs in epsilon above noise drawn at once; see `distance_cost`."""
+def _distances(plan: StudyPlan, values: int) -> tuple[float, float]:
+    """What noise in shares costs in epsilon above noise drawn at once, in training and in the tables; see
+    `distance_cost`."""
     noise, shares = partner_noise(plan), plan.noise_shares
-    parts = ((plan.training.aggregation, noise.training, values),
-             *((plan.statistics.aggregation, scale, entries_of(plan, family))
-               for family, scale in noise.tables.items()))
+
+    def cost(aggregation: Aggregation, drawn: Iterable[tuple[float, int]]) -> float:
+        return 0.0 if aggregation is Aggregation.LOCAL else math.fsum(
+            distance_cost(share_scale=scale, shares=shares, entries=entries).epsilon for scale, entries in drawn)
+
     try:
-        return math.fsum(distance_cost(share_scale=scale, shares=shares, entries=entries).epsilon
-                         for aggregation, scale, entries in parts if aggregation is Aggregation.SECURE)
+        return (cost(plan.training.aggregation, [(noise.training, values)]),
+                cost(plan.statistics.aggregation,
+                     [(scale, entries_of(plan, family)) for family, scale in noise.tables.items()]))
     except ValueError as error:
         raise InputError("plan.noise", str(error), remedy="ask the coordinator for a plan with more noise") from None
 

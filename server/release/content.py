@@ -6,7 +6,6 @@ of it, and `rebuild` makes it again from the measured numbers that it holds.
 
 from __future__ import annotations
 
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -120,6 +119,12 @@ def assemble(facts: Facts, gated: Gated) -> dict[str, Any]:
     }
 
 
+def are_of_the_roster(partners: tuple[str, ...], plan: StudyPlan) -> bool:
+    """Whether these can be the partners of a sum: some of the roster, each once."""
+    return bool(partners) and len(set(partners)) == len(partners) and (
+        set(partners) <= {entry.name for entry in plan.roster})
+
+
 def _areas(measured: Iterable[Area], protected: Iterable[str]) -> list[dict[str, Any]]:
     known = ({"code": area.code, "name": area.name, "level": area.level.value, "parent": area.parent,
               "status": "measured"} for area in measured)
@@ -138,15 +143,16 @@ def _check(facts: Facts, measurements: Measurements) -> None:
     plan = facts.plan
     if measurements.layout.plan != plan:
         raise InputError("measurements.layout", "belongs to another plan", remedy="add up tables made under this plan")
-    names = {entry.name for entry in plan.roster}
-    if measurements.partners != facts.partners or set(facts.partners) - names or (
-            len(set(facts.partners)) != len(facts.partners)) or not facts.partners:
+    try:
+        measurements.layout.check(measurements.values)
+    except ValueError as error:
+        # Whole numbers alone: the last digits of a float can tell what noise was added to.
+        raise InputError("measurements.values", str(error), remedy="add up tables made under this plan") from None
+    if measurements.partners != facts.partners or not are_of_the_roster(facts.partners, plan):
         raise InputError("measurements.partners", "names a partner that the roster does not, names one twice, or none",
                          bound="partners of the plan's roster, each once")
-    expected = table_variances(plan, len(facts.partners))
     # Smaller figures here would make thresholds and intervals too bold; larger ones mean another plan's noise.
-    if set(measurements.variances) != set(expected) or not all(
-            math.isclose(measurements.variances[family], expected[family], rel_tol=1e-9) for family in expected):
+    if measurements.variances != table_variances(plan, len(facts.partners)):
         raise InputError("measurements.variances", "are not those of the plan's noise",
                          remedy="add up tables that were made under this plan")
     earliest = plan.period_end + timedelta(days=plan.release.embargo_days)

@@ -76,9 +76,12 @@ class Gated:
 
 
 def thresholds_of(plan: StudyPlan, variances: dict[Family, float]) -> Thresholds:
-    """The least noisy count that may be shown, by family; the table of dominance is never shown."""
-    return {family: _threshold(plan, variance) for family, variance in variances.items()
-            if family is not Family.DOMINANCE}
+    """The least noisy count that may be shown, by family; the table of dominance is never shown.
+
+    For confusion it is that of the people who have one label: flagged and not, so the sum of two noisy counts.
+    """
+    return {family: _threshold(plan, 2 * variance if family is Family.CONFUSION else variance)
+            for family, variance in variances.items() if family is not Family.DOMINANCE}
 
 
 def apply_gate(measurements: Measurements) -> Gated:
@@ -87,18 +90,23 @@ def apply_gate(measurements: Measurements) -> Gated:
     nodes = Nodes.of(measurements)
     coverage = declared_coverage(plan.roster, plan.statistics, nodes.areas, partners=measurements.partners)
     calibrations = _calibrations(measurements)
-    records = decide_records(plan, nodes, coverage, dominated(
-        measurements.table(Family.DOMINANCE), nodes.areas, plan.statistics, most=plan.release.most_of_one_partner))
+    one_partner = dominated(measurements.table(Family.DOMINANCE), nodes.areas, plan.statistics,
+                            most=plan.release.most_of_one_partner)
+    records = decide_records(plan, nodes, coverage, one_partner)
     rates = decide_rates(plan, nodes, records, calibrations)
     shown = replace(nodes, reviewed=np.where(records == 0, nodes.reviewed, np.nan),
                     flagged=np.where(rates == 0, nodes.flagged, np.nan))
     indicators = corridors = None
     if plan.statistics.indicators is not None:
-        indicators = decide_indicators(plan, measurements.table(Family.INDICATORS).astype(np.float64), coverage,
-                                       variances[Family.INDICATORS])
+        indicators = decide_indicators(
+            plan, measurements.table(Family.INDICATORS).astype(np.float64), calibrations, variances[Family.INDICATORS],
+            coverage=coverage, one_partner=one_partner[nodes.at(plan.statistics.indicators.level)])
     if plan.statistics.corridors:
-        corridors = decide_corridors(plan, measurements.table(Family.CORRIDORS).astype(np.float64), calibrations,
-                                     variances[Family.CORRIDORS], partners=measurements.partners)
+        at = {area.code: i for i, area in enumerate(nodes.areas)}
+        ends = [[at[pair.origin], at[pair.destination]] for pair in plan.statistics.corridors]
+        corridors = decide_corridors(
+            plan, measurements.table(Family.CORRIDORS).astype(np.float64), calibrations, variances[Family.CORRIDORS],
+            partners=measurements.partners, one_partner=np.asarray(one_partner[ends].any(axis=1)))
     return Gated(nodes=shown, records=records, rates=rates, calibrations=calibrations, indicators=indicators,
                  corridors=corridors)
 
@@ -109,13 +117,19 @@ def _threshold(plan: StudyPlan, variance: float) -> int:
 
 
 def _calibrations(measurements: Measurements) -> tuple[Calibration, ...]:
-    variance = measurements.variances[Family.CONFUSION]
-    threshold, found = _threshold(measurements.layout.plan, variance), []
-    for table in measurements.table(Family.CONFUSION).astype(np.float64):
-        (tn, fp), (fn, tp) = table
-        few = min(tp + fn, tn + fp) < threshold
-        found.append(Calibration.of(*((np.nan,) * 4 if few else (tp, fn, fp, tn)), noise_variance=variance))
+    plan, variance = measurements.layout.plan, measurements.variances[Family.CONFUSION]
+    found = []
+    for (tn, fp), (fn, tp) in measurements.table(Family.CONFUSION).astype(np.float64):
+        known = Calibration.of(tp, fn, fp, tn, noise_variance=variance)
+        nothing = Calibration.of(*(np.nan,) * 4, noise_variance=variance)
+        found.append(known if enough_labelled(plan, known) else nothing)
     return tuple(found)
+
+
+def enough_labelled(plan: StudyPlan, known: Calibration) -> bool:
+    """Whether there are enough people of either label for the model's errors to be shown."""
+    threshold = _threshold(plan, 2 * known.noise_variance)
+    return known.tp + known.fn >= threshold and known.fp + known.tn >= threshold
 
 
 def decide_records(plan: StudyPlan, nodes: Nodes, coverage: Coverage, one_partner: BoolArray) -> Reasons:
@@ -140,14 +154,26 @@ def _rates(plan: StudyPlan, flagged: FloatArray, reviewed: FloatArray, variance:
                         value=value, lower=lower, upper=upper, rule=plan.release)
 
 
-def decide_indicators(plan: StudyPlan, counts: FloatArray, coverage: Coverage, variance: float) -> GatedIndicators:
-    """What is shown of the mix; `counts` is `(A, R, T, 2, 1 + I)`, `variance` that of the noise in each."""
+def decide_indicators(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Calibration, ...], variance: float, *,
+                      coverage: Coverage, one_partner: BoolArray) -> GatedIndicators:
+    """What is shown of the mix, by the rules that hold for the rates of its places.
+
+    Args:
+        plan: the study's.
+        counts: `(A, R, T, 2, 1 + I)`, noisy.
+        calibrations: by task. What a model flags that cannot tell is no signal, and no mix of signals is made of it.
+        variance: of the noise in each count.
+        coverage: of all places.
+        one_partner: `(A,)`, from `gate.dominated`.
+    """
     spec, threshold = plan.statistics.indicators, _threshold(plan, variance)
     codes = TableLayout(plan).areas.codes(spec.level) if spec else ()
     cover = np.array([covered(coverage[code], plan.release) for code in codes])
     cells = first_failed({
         Withheld.TOO_FEW_PARTNERS: ~cover[:, None, None],
+        Withheld.ONE_PARTNER_DOMINATES: one_partner[:, None, None],
         Withheld.TOO_FEW_RECORDS: ~(counts[..., 0, 0] >= threshold),
+        Withheld.MODEL_NOT_GOOD_ENOUGH: ~np.array([known.usable(plan.release.least_youden) for known in calibrations]),
         Withheld.TOO_FEW_SIGNALS: ~(counts[..., 1, 0] >= threshold)}, counts.shape[:3])
     _, lower, upper = lift_interval(counts[..., 1, 1:], counts[..., 1, :1], counts[..., 0, 1:], counts[..., 0, :1],
                                     variance=variance)
@@ -162,11 +188,20 @@ def decide_indicators(plan: StudyPlan, counts: FloatArray, coverage: Coverage, v
 
 
 def decide_corridors(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Calibration, ...], variance: float, *,
-                     partners: tuple[str, ...]) -> GatedCorridors:
-    """What is shown of the corridors; `counts` is `(P, 1 + T)`, `variance` that of the noise in each."""
+                     partners: tuple[str, ...], one_partner: BoolArray) -> GatedCorridors:
+    """What is shown of the corridors.
+
+    Args:
+        plan: the study's.
+        counts: `(P, 1 + T)`, noisy.
+        calibrations: by task.
+        variance: of the noise in each count.
+        partners: names of those in the sum.
+        one_partner: `(P,)`, whether one partner makes up a place at either end.
+    """
     cover = np.array([covered(corridor_coverage(plan.roster, plan.statistics, pair, partners=partners), plan.release)
                       for pair in plan.statistics.corridors])
-    records = first_failed({Withheld.TOO_FEW_PARTNERS: ~cover,
+    records = first_failed({Withheld.TOO_FEW_PARTNERS: ~cover, Withheld.ONE_PARTNER_DOMINATES: one_partner,
                             Withheld.TOO_FEW_RECORDS: ~(counts[:, 0] >= _threshold(plan, variance))}, (len(counts),))
     found = np.stack([_rates(plan, counts[:, 1 + task], counts[:, 0], variance, records, known)
                       for task, known in enumerate(calibrations)], axis=-1)

@@ -62,7 +62,7 @@ class Rates:
         flagged, flagged_variance: the same.
         signals, signals_sd: flags without the model's false alarms, scaled up for what it misses.
         value, lower, upper: the rate and its interval, unclipped.
-        band: of `Band`, or None for a country and where nothing is shown.
+        band: value of a `Band`, or None for a country and where nothing is shown.
     """
 
     reviewed: FloatArray
@@ -82,8 +82,10 @@ def derive_rates(plan: StudyPlan, gated: Gated) -> Rates:
     nodes = gated.nodes
     reviewed, reviewed_variance = _consistent(nodes, nodes.reviewed)
     flagged, flagged_variance = _consistent(nodes, nodes.flagged)
-    figures = [_task(gated.calibrations[task], flagged[..., task], flagged_variance[..., task], reviewed,
-                     reviewed_variance) for task in range(len(plan.tasks))]
+    figures = []
+    for task, known in enumerate(gated.calibrations):
+        adjusted = _task(known, flagged[..., task], flagged_variance[..., task], reviewed, reviewed_variance)
+        figures.append(_bounded(adjusted, known, nodes, task))
     value, lower, upper, signals, sd = (np.stack(column, axis=-1) for column in zip(*figures, strict=True))
     return Rates(reviewed=reviewed, reviewed_variance=reviewed_variance, flagged=flagged,
                  flagged_variance=flagged_variance, signals=signals, signals_sd=sd, value=value, lower=lower,
@@ -99,6 +101,21 @@ def _task(calibration: Calibration, flagged: FloatArray, flagged_variance: Float
     return tuple(np.where(np.isnan(flagged), np.nan, figure) for figure in figures)
 
 
+def _bounded(adjusted: tuple[FloatArray, ...], calibration: Calibration, nodes: Nodes,
+             task: int) -> tuple[FloatArray, ...]:
+    """`_task` of the counts as measured where the adjusted ones give no bounded interval.
+
+    The gate saw that the measured ones do. A count near its threshold can be adjusted far below it, in a family whose
+    noisy numbers lie far apart.
+    """
+    lost = ~np.isnan(nodes.flagged[..., task]) & ~(np.isfinite(adjusted[1]) & np.isfinite(adjusted[2]))
+    if not lost.any():
+        return adjusted
+    variance = nodes.variance[:, None]
+    measured = _task(calibration, nodes.flagged[..., task], variance, nodes.reviewed, variance)
+    return tuple(np.where(lost, other, one) for one, other in zip(adjusted, measured, strict=True))
+
+
 def _consistent(nodes: Nodes, counts: FloatArray) -> tuple[FloatArray, FloatArray]:
     """`counts` of shape `(N, …)` and the variance of their noise, adjusted within complete families."""
     flat = counts.reshape(len(nodes.areas), -1)
@@ -111,11 +128,11 @@ def _consistent(nodes: Nodes, counts: FloatArray) -> tuple[FloatArray, FloatArra
 def _bands(nodes: Nodes, value: FloatArray, lower: FloatArray, upper: FloatArray,
            factor: float) -> npt.NDArray[np.object_]:
     country = value[nodes.countries()]
-    bands = np.full(value.shape, Band.INSUFFICIENT, dtype=object)
+    bands = np.full(value.shape, Band.INSUFFICIENT.value, dtype=object)
     bands[(lower <= country) & (country <= upper) & (lower >= country / factor) & (upper <= country * factor)
-          ] = Band.MEDIUM
-    bands[lower > country] = Band.HIGH
-    bands[upper < country] = Band.LOW
+          ] = Band.MEDIUM.value
+    bands[lower > country] = Band.HIGH.value
+    bands[upper < country] = Band.LOW.value
     bands[np.isnan(value) | (nodes.parent < 0)[:, None, None]] = None
     return bands
 

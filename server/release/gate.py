@@ -6,7 +6,8 @@ what comes after the gate (`server.release.derive`) sees nothing else of it, so 
 made of it.
 
 - *Cover.* Partners that are in the sum have declared the place: at least `minimum_partners` of `minimum_kinds`.
-- *Dominance.* By noisy totals, no partner has more than `most_of_one_partner` of the people counted there.
+- *Dominance.* By noisy totals, no partner has more than `most_of_one_partner` of the people counted there; of a
+  corridor, at either end.
 - *Enough records.* The noisy count reaches ceil((k - 1) + sd Φ⁻¹(1 - false_publication) + 1/2). The 1/2 is the
   continuity correction for whole counts: without it the chance that a true count of k - 1 passes would be 1.4 % instead
   of 1 % at sd = 4. Worked example: k = 11, sd = 15, 1 %: 46. Without noise it is k itself.
@@ -170,7 +171,8 @@ def rate_reasons(records: Reasons, *, usable: BoolArray | bool, signals: FloatAr
         rule: the plan's.
     """
     quantile = NormalDist().inv_cdf(1.0 - rule.false_publication)
-    enough = signals >= rule.minimum_count - 1 + quantile * sd + 0.5
+    # As in `count_threshold`, a chance above 1/2 does not let less than k pass.
+    enough = signals >= np.maximum(rule.minimum_count, rule.minimum_count - 1 + quantile * sd + 0.5)
     tells = (upper - lower <= WIDEST_INTERVAL) & (value <= 1.0)
     found = first_failed({Withheld.MODEL_NOT_GOOD_ENOUGH: ~np.asarray(usable), Withheld.TOO_FEW_SIGNALS: ~enough,
                           Withheld.INSUFFICIENT: ~tells}, records.shape)

@@ -80,4 +80,4 @@ class Nodes:
         np.add.at(children, self.parent[inner], 1)
         np.add.at(below, self.parent[inner], shown[inner].astype(np.int64))
         wide = children.reshape(-1, *[1] * (shown.ndim - 1))
-        return shown & (wide > 0) & (below == wide)
+        return np.asarray(shown & (wide > 0) & (below == wide))

@@ -1,8 +1,9 @@
 """Whether the gate would show what a release shows, from the release and its plan alone.
 
-Of numbers that are withheld only the public reasons can be checked: too few partners. That one partner dominates, or
-that there is too little of something, shows in numbers that are not published; whoever is given all measurements can
-make the whole content again.
+Of numbers that are withheld only those reasons can be checked that follow from what is published: too few partners, a
+model that cannot tell, and that a place whose records are withheld has no rate for the same reason. That one partner
+dominates, or that there is too little of something, shows in numbers that are not published; whoever is given all
+measurements can make the whole content again.
 """
 
 from __future__ import annotations
@@ -15,44 +16,96 @@ import numpy as np
 from federation.plan import StudyPlan
 from federation.privacy.guarantee import table_variances
 from federation.taxonomy import Family
-from server.release.decide import decide_corridors, decide_indicators, decide_rates, decide_records
+from server.release.content import are_of_the_roster
+from server.release.decide import (
+    Gated,
+    decide_corridors,
+    decide_indicators,
+    decide_rates,
+    decide_records,
+    enough_labelled,
+)
 from server.release.gate import REASONS, Reasons, Withheld, declared_coverage, reason
+from server.release.nodes import BoolArray
 from server.release.rebuild import gated_of
 
-_PUBLIC = 1 + REASONS.index(Withheld.TOO_FEW_PARTNERS)
+_COVER, _RECORDS, _MODEL = (1 + REASONS.index(name) for name in (
+    Withheld.TOO_FEW_PARTNERS, Withheld.TOO_FEW_RECORDS, Withheld.MODEL_NOT_GOOD_ENOUGH))
+Rows = list[dict[str, Any]]
 
 
 def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
-    """One line for each number that is shown against a rule of the gate, or withheld for a public reason that is none.
+    """One line for each number that is shown against a rule of the gate, or withheld for a reason that is none.
 
     Raises:
         ValueError, KeyError, TypeError, IndexError: if `content` is not one of this plan.
     """
-    gated, partners = gated_of(content, plan), tuple(content["coverage"]["in_sum"])
-    variances = table_variances(plan, len(partners))
+    partners = tuple(content["coverage"]["in_sum"])
+    if not are_of_the_roster(partners, plan):
+        return ["coverage: in_sum names nobody, a partner twice, or one that the plan does not"]
+    gated, variances = gated_of(content, plan), table_variances(plan, len(partners))
     coverage = declared_coverage(plan.roster, plan.statistics, gated.nodes.areas, partners=partners)
-    nobody = np.zeros(len(gated.nodes.areas), dtype=bool)
-    records = decide_records(plan, gated.nodes, coverage, nobody)
+    usable = np.array([known.usable(plan.release.least_youden) for known in gated.calibrations])
+    records = decide_records(plan, gated.nodes, coverage, _nobody(len(gated.nodes.areas)))
     rates = decide_rates(plan, gated.nodes, records, gated.calibrations)
-    found = [*_differ("nodes", content["nodes"], gated.records, records),
-             *_differ("cells", content["cells"], gated.rates, rates)]
+    found = [*_few_labelled(content["calibration"], plan, gated),
+             *_differ("nodes", content["nodes"], gated.records, records),
+             *_differ("cells", content["cells"], gated.rates, rates),
+             *_of_places(content, gated), *_of_the_model("cells", content["cells"], gated.rates, usable)]
     if gated.indicators is not None:
-        again = decide_indicators(plan, gated.indicators.counts, coverage, variances[Family.INDICATORS])
-        rows = content["indicators"]["cells"]
-        found += [*_differ("indicators", rows, gated.indicators.cells, again.cells),
-                  *_differ("indicators", [row for row in rows for _ in range(gated.indicators.lifts.shape[-1])],
-                           gated.indicators.lifts, again.lifts)]
+        mix, rows = gated.indicators, content["indicators"]["cells"]
+        again = decide_indicators(plan, mix.counts, gated.calibrations, variances[Family.INDICATORS],
+                                  coverage=coverage, one_partner=_nobody(len(mix.counts)))
+        found += [*_differ("indicators", rows, mix.cells, again.cells),
+                  *_differ("indicators", [row for row in rows for _ in range(mix.lifts.shape[-1])], mix.lifts,
+                           again.lifts),
+                  *_of_the_model("indicators", rows, mix.cells, usable)]
     if gated.corridors is not None:
-        again_there = decide_corridors(plan, gated.corridors.counts, gated.calibrations, variances[Family.CORRIDORS],
-                                       partners=partners)
-        found += _differ("corridors", content["corridors"], gated.corridors.reasons, again_there.reasons)
+        pairs, rows = gated.corridors, content["corridors"]
+        routes = decide_corridors(plan, pairs.counts, gated.calibrations, variances[Family.CORRIDORS],
+                                  partners=partners, one_partner=_nobody(len(pairs.counts)))
+        found += [*_differ("corridors", rows, pairs.reasons, routes.reasons),
+                  *_of_the_model("corridors", rows, pairs.reasons, usable)]
     return found
 
 
-def _differ(table: str, rows: list[dict[str, Any]], said: Reasons, again: Reasons) -> Iterator[str]:
+def _nobody(places: int) -> BoolArray:
+    return np.zeros(places, dtype=bool)
+
+
+def _where(row: dict[str, Any]) -> str:
+    return " ".join(str(row[key]) for key in ("area", "origin", "destination", "role", "task") if key in row)
+
+
+def _few_labelled(rows: Rows, plan: StudyPlan, gated: Gated) -> Iterator[str]:
+    for row, known in zip(rows, gated.calibrations, strict=True):
+        if row["measured"] is not None and not enough_labelled(plan, known):
+            yield f"calibration: {row['task']} is shown, and the rule says that too few are labelled"
+
+
+def _differ(table: str, rows: Rows, said: Reasons, again: Reasons) -> Iterator[str]:
+    """What is shown against a rule, and what is withheld for lack of partners or shown in spite of it."""
     for row, stated, right in zip(rows, said.ravel().tolist(), again.ravel().tolist(), strict=True):
-        where = " ".join(str(row[key]) for key in ("area", "origin", "destination", "role", "task") if key in row)
         if stated == 0 and right != 0:
-            yield f"{table}: {where} is shown, and the rule says {reason(right)}"
-        elif (stated == _PUBLIC) != (right == _PUBLIC):
-            yield f"{table}: {where} is {reason(stated) or 'shown'}, and by declared coverage it is not"
+            yield f"{table}: {_where(row)} is shown, and the rule says {reason(right)}"
+        elif (stated == _COVER) != (right == _COVER):
+            yield f"{table}: {_where(row)} is {reason(stated) or 'shown'}, and by declared coverage it is not"
+
+
+def _of_places(content: dict[str, Any], gated: Gated) -> Iterator[str]:
+    """Records withheld for what is no reason of records, and rates withheld for other reasons than their records."""
+    for row, stated in zip(content["nodes"], gated.records.ravel().tolist(), strict=True):
+        if stated > _RECORDS:
+            yield f"nodes: {_where(row)} is {reason(stated)}, which is no reason to withhold records"
+    above = np.broadcast_to(gated.records[..., None], gated.rates.shape).ravel().tolist()
+    for row, stated, node in zip(content["cells"], gated.rates.ravel().tolist(), above, strict=True):
+        if stated != 0 and (stated != node if node else stated <= _RECORDS):
+            yield f"cells: {_where(row)} is {reason(stated)}, and its records are {reason(node) or 'shown'}"
+
+
+def _of_the_model(table: str, rows: Rows, said: Reasons, usable: BoolArray) -> Iterator[str]:
+    """Reasons that the model's published errors contradict; the last axis of `said` is that of tasks."""
+    wrong = np.where(usable, said == _MODEL, said > _MODEL)
+    for row, stated, bad in zip(rows, said.ravel().tolist(), wrong.ravel().tolist(), strict=True):
+        if bad:
+            yield f"{table}: {_where(row)} is {reason(stated)}, and the model's published errors say otherwise"

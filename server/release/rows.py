@@ -87,7 +87,7 @@ def cell_rows(plan: StudyPlan, gated: Gated, rates: Rates, trends: Trends, since
                 if row["status"] == "shown":
                     value, lower, upper = ends[n][r][t]
                     row |= {
-                        "band": None if bands[n][r][t] is None else bands[n][r][t].value,
+                        "band": bands[n][r][t],
                         "measured": {"flagged": int(measured[n][r][t])},
                         "adjusted": {"flagged": round(adjusted[n][r][t], 2),
                                      "sd": round(variances[n][r][t] ** 0.5, 3)},

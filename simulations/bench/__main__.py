@@ -6,11 +6,13 @@ import typer
 
 from simulations.bench.dpsgd import dpsgd
 from simulations.bench.ledger import ledger
+from simulations.bench.release import release
 from simulations.bench.secagg import secagg
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.command()(dpsgd)
 app.command()(ledger)
+app.command()(release)
 app.command()(secagg)
 
 

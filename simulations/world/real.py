@@ -142,9 +142,7 @@ class RealWorld:
 
     @property
     def super_regions(self) -> tuple[SuperRegion, ...]:
-        return tuple(SuperRegion(code=f"US:{slug}", name=name, regions=present)
-                     for slug, name, states in _CENSUS_REGIONS
-                     if (present := tuple(code for code in self.regions if code[3:] in states.split())))
+        return census_regions(self.regions)
 
     @property
     def period(self) -> tuple[date, date]:
@@ -222,6 +220,13 @@ class RealWorld:
                                  bound=", ".join(part.topics))
             return [part.topics[row["partner"]] for row in rows]
         return [names[i] for i in deal([row["label"] == "1" for row in rows], len(names), rng)]
+
+
+def census_regions(codes: Sequence[str]) -> tuple[SuperRegion, ...]:
+    """The census regions of the US that hold some of these states, with the states among them."""
+    return tuple(SuperRegion(code=f"US:{slug}", name=name, regions=present)
+                 for slug, name, states in _CENSUS_REGIONS
+                 if (present := tuple(code for code in codes if code[3:] in states.split())))
 
 
 def deal(positive: Sequence[bool], hands: int, rng: np.random.Generator) -> list[int]:

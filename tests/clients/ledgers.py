@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clients.ledger import Ceilings, Ledger, LedgerRequest, PlannedStage, Stage
+from clients.ledger.entries import GaussianEvent
 from federation.canonical import sha256_hex
 from federation.errors import Refusal
 from federation.identity import SigningKey
@@ -17,8 +18,8 @@ from federation.privacy.units import Budget
 
 KEY = SigningKey.from_bytes(b"p" * 32)
 DELTA = 1e-6
-ROUND: Event = SubsampledGaussian(noise_multiplier=20.0, sampling_probability=1.0, steps=4)
-TABLE: Event = DiscreteGaussianTable(scale=20.0, entries=3)
+ROUND = SubsampledGaussian(noise_multiplier=20.0, sampling_probability=1.0, steps=4)
+TABLE = DiscreteGaussianTable(scale=20.0, entries=3)
 ROUNDS = 3
 WIDE = Ceilings(delta=DELTA, round=9.0, study=9.0, year=9.0, total=9.0)
 
@@ -36,13 +37,23 @@ class Clock:
         self.time += timedelta(**by)
 
 
-def study(name: str = "winter", *, a_round: Event = ROUND, rounds: int = ROUNDS, table: Event = TABLE,
+def study(name: str = "winter", *, a_round: SubsampledGaussian = ROUND, rounds: int = ROUNDS, table: Event = TABLE,
           tables: int = 1) -> LedgerRequest:
-    """The request for round 1 of an invented study."""
+    """The request for round 1 of an invented study.
+
+    Its table stage may be a Gaussian mechanism as well, whose exact cost a test can know.
+    """
+    match table:
+        case SubsampledGaussian():
+            body = GaussianEvent(noise_multiplier=table.noise_multiplier, steps=table.steps,
+                                 sampling_probability=table.sampling_probability)
+            counting = PlannedStage(stage=Stage.TABLE, rounds=tables, event=body)
+        case DiscreteGaussianTable():
+            counting = PlannedStage.tables(tables, (table,))
     return LedgerRequest(
         plan_sha256=sha256_hex(name.encode()), study=name, delta=DELTA, stage=Stage.TRAIN, round_number=1,
         request_sha256=sha256_hex(b"model"),
-        stages=(PlannedStage.training(rounds, a_round), PlannedStage.tables(tables, (table,))))
+        stages=(PlannedStage.training(rounds, a_round), counting))
 
 
 def ask(request: LedgerRequest, number: int = 1, *, stage: Stage = Stage.TRAIN, model: str = "model") -> LedgerRequest:

@@ -14,7 +14,7 @@ from clients.console_ledger import app, balance_text
 from clients.ledger import Balance, LedgerRequest, Stage
 from clients.node import NodeHome
 from federation.privacy.accounting import epsilon_of
-from federation.privacy.guarantee import round_event, statistics_event, training_event
+from federation.privacy.guarantee import round_event, statistics_events, training_event
 from federation.privacy.units import up
 from tests.worlds import POLICY, make_home, make_plan, partner_key
 
@@ -49,7 +49,7 @@ def used(home: NodeHome) -> NodeHome:
 
 def spent() -> float:
     """What that comes to, composed here."""
-    return epsilon_of([training_event(PLAN), statistics_event(PLAN), round_event(PLAN)], delta=DELTA)
+    return epsilon_of([training_event(PLAN), *statistics_events(PLAN), round_event(PLAN)], delta=DELTA)
 
 
 def test_an_account_in_words(used: NodeHome) -> None:

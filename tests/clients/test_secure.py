@@ -41,8 +41,11 @@ from federation.messages import (
 )
 from federation.model import initial_model, model_arrays
 from federation.plan import StudyPlan
+from federation.privacy.guarantee import table_variances
 from federation.secagg import Collector, SessionSpec, Stage
 from federation.secure import Purpose, session_of
+from federation.statistics import TableLayout
+from federation.taxonomy import Family
 from tests.worlds import POLICY, approve, make_home, make_plan, make_records, partner_key, sign
 
 ZERO = "0" * 64
@@ -169,8 +172,16 @@ def test_four_nodes_hold_a_session(tmp_path: Path, plan: StudyPlan) -> None:
     payloads = held.until(Stage.UNMASK)
     total = held.collector.unmask(held.all(Stage.UNMASK, payloads))
     assert total.survivors == tuple(held.homes)
-    # 20 people at each of four partners, in six cells, with noise of deviation 8.5 in each.
-    assert total.values.reshape(3, 2, 3)[..., 0].sum() == pytest.approx(80, abs=6 * 8.5 * 6**0.5)
+    # What each entry of the sum carries is 4 / 2 times the plan's variance.
+    layout = TableLayout(plan)
+    people = [len({record.actor_key for record in make_records(30, seed=number, people=20)}) for number in range(4)]
+    for family, cells in ((Family.REGIONS, 6), (Family.SUPER_REGIONS, 4), (Family.COUNTRIES, 2)):
+        reviewed = layout.table(total.values, family)[..., 0]
+        spread = (cells * table_variances(plan, 4)[family]) ** 0.5
+        assert reviewed.sum() == pytest.approx(sum(people), abs=5 * spread)
+    by_partner = layout.table(total.values, Family.DOMINANCE).sum(axis=0)
+    spread = (3 * table_variances(plan, 4)[Family.DOMINANCE]) ** 0.5
+    assert by_partner.tolist() == [pytest.approx(own, abs=5 * spread) for own in people]
 
 
 def test_the_same_request_gets_the_same_answer_and_another_none(tmp_path: Path, plan: StudyPlan) -> None:
@@ -278,7 +289,7 @@ def test_partners_that_were_told_of_different_models_are_in_different_sessions(
 def test_what_cannot_be_answered_is_not_charged(tmp_path: Path, plan: StudyPlan, bad: str,
                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     held = Sum(tmp_path, plan)
-    monkeypatch.setattr(work, "table", lambda *_: pytest.fail("data was touched"))
+    monkeypatch.setattr(work, "tables", lambda *_: pytest.fail("data was touched"))
     payloads = dict.fromkeys(held.homes, b"") if bad == "no session" else held.until(Stage.MASKED)
     payload = {"no session": b"", "bad delivery": b"junk", "another's delivery": payloads["partner-2"]}[bad]
     for _ in range(3):
@@ -400,7 +411,7 @@ def test_a_vector_beyond_the_bound_ends_the_session_without_a_word_about_it(
     held = Sum(tmp_path, plan)
     payloads = held.until(Stage.MASKED)
     with monkeypatch.context() as patch:
-        patch.setattr(work, "table", lambda *_: np.full((3, 2, 3), 2**40))
+        patch.setattr(work, "tables", lambda *_: np.full(TableLayout(plan).length, 2**40))
         assert held.ask("partner-1", Stage.MASKED, payloads["partner-1"]).code == RefusalCode.FAILED
     assert str(2**40) not in caplog.text
     assert held.ask("partner-1", Stage.MASKED, payloads["partner-1"]).code == RefusalCode.SESSION_REFUSED

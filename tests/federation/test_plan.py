@@ -70,11 +70,18 @@ def test_garbage_is_refused(text: str) -> None:
     ("training", "noise_multiplier", math.inf), ("training", "l2_clip_norm", -1.0),
     ("training", "l2_clip_norm", math.inf), ("training", "sampling_probability", 0.0),
     ("training", "sampling_probability", 1.5), ("training", "rounds", 0), ("training", "max_records_per_person", 9),
-    ("privacy", "delta", 0.0), ("privacy", "delta", math.nan), ("statistics", "noise_scale", 0.0),
+    ("privacy", "delta", 0.0), ("privacy", "delta", math.nan),
     ("training", "l2_clip_norm", 1.7e-44), ("training", "learning_rate", 1e38), ("training", "weight_decay", 10.0),
     ("training", "sampling_probability", 1e-9), ("model", "intercept_scale", 1e39),
     ("training", "noise_multiplier", 1e-3),
-    ("statistics", "minimum_count", 0), ("conduct", "quorum", 0), ("conduct", "stage_deadline_seconds", math.inf),
+    ("conduct", "quorum", 0), ("conduct", "stage_deadline_seconds", math.inf),
+    *(("release", name, value) for name, values in {
+        "minimum_count": (0, 2.5), "false_publication": (0.0, 1.0, math.nan), "minimum_partners": (0,),
+        "minimum_kinds": (0, 4), "most_of_one_partner": (0.0, 1.01, math.nan), "least_youden": (0.0, 1.0, math.nan),
+        "band_factor": (1.0, 101.0, math.nan), "embargo_days": (-1,), "signatures": (1, 4)}.items()
+      for value in values),
+    *(("statistics", name, value) for name, values in {
+        "flag_threshold": (0.0, 1.0, math.nan), "max_roles_per_person": (0, 5)}.items() for value in values),
 ])
 def test_settings_that_would_void_the_promise_are_refused(part: str, field: str, value: float) -> None:
     tree = make_plan().model_dump()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,14 @@ from federation.grid import SUM_BITS
 from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.distributed import LEAST_SHARE_SCALE
-from federation.privacy.guarantee import check_claim, partner_noise, price, table_variance
+from federation.privacy.guarantee import check_claim, partner_noise, price, table_variances
 from federation.secagg import SessionSpec
 from federation.secagg.session import threshold_for
 from federation.secure import MOST_PEOPLE, Purpose, check_plan, session_of
+from federation.statistics import TableLayout
+from federation.taxonomy import Family
 from server.aggregation import gradient_step
-from tests.worlds import make_plan, roster
+from tests.worlds import COARSE, make_plan, roster
 
 CONTEXT = "0" * 64
 SECURE = {"secure": "both", "colluders": 1, "quorum": 3, "noise_scale": 6.0}
@@ -80,16 +83,20 @@ def test_a_secure_round_is_one_step_with_everybody(training: dict[str, Any]) -> 
 
 def test_each_partner_draws_its_share_and_at_local_parts_all_of_it() -> None:
     local, secure = make_plan(4, noise_scale=6.0), make_plan(5, **{**SECURE, "quorum": 4})
-    assert partner_noise(local).table == 6.0
+    scales = {family: 6.0 * COARSE.get(family, 1.0) for family in Family}
+    assert local.statistics.noise_scales == scales
+    assert partner_noise(local).tables == scales
     assert partner_noise(local).training == 5.0 * 2**SUM_BITS
-    assert partner_noise(secure).table == pytest.approx(6.0 / math.sqrt(3))
+    assert partner_noise(secure).tables == {
+        family: pytest.approx(scale / math.sqrt(3)) for family, scale in scales.items()}
     assert partner_noise(secure).training == pytest.approx(5.0 * 2**SUM_BITS / math.sqrt(3))
     table_only = make_plan(5, **{**SECURE, "quorum": 4, "secure": "table"})
     assert partner_noise(table_only).training == 5.0 * 2**SUM_BITS
     # With the fewest that a sum may have, less those that collude, there is exactly what was promised.
-    assert 3 * partner_noise(secure).table**2 >= 6.0**2
-    assert table_variance(secure, 5) == pytest.approx(5 * 36 / 3)
-    assert table_variance(local, 4) == pytest.approx(4 * 36)
+    assert all(3 * Fraction(partner_noise(secure).tables[family]) ** 2 >= Fraction(scale) ** 2
+               for family, scale in scales.items())
+    assert table_variances(secure, 5) == {family: pytest.approx(5 * scale**2 / 3) for family, scale in scales.items()}
+    assert table_variances(local, 4) == {family: pytest.approx(4 * scale**2) for family, scale in scales.items()}
 
 
 def test_for_one_partner_the_price_is_that_of_the_noise_in_the_sum() -> None:
@@ -104,8 +111,12 @@ def test_somebody_at_several_partners_moves_a_sum_so_many_times_as_far(partners:
     found = dict(price(secure).at_partners)[partners]
     # Independently: one mechanism of sensitivity k in each part, composed.
     training = pld.from_gaussian_mechanism(5.0, sensitivity=float(partners), value_discretization_interval=1e-4)
-    table = pld.from_discrete_gaussian_mechanism(6.0, sensitivity=partners, value_discretization_interval=1e-4)
-    whole = training.self_compose(secure.training.rounds).compose(table.self_compose(3))
+    # Entries that a person moves: at a scale of 6 in regions, confusion, indicators and corridors; at 9 in the others.
+    fine, coarse = 3 + 2 + 2 * (1 + 3) + 3, 3 + 3 + 1
+    tables = [pld.from_discrete_gaussian_mechanism(
+        scale, sensitivity=partners, value_discretization_interval=1e-4).self_compose(entries)
+        for scale, entries in ((6.0, fine), (9.0, coarse))]
+    whole = training.self_compose(secure.training.rounds).compose(tables[0]).compose(tables[1])
     truth = whole.get_epsilon_for_delta(delta)
     assert truth <= found <= truth * 1.001
     # Far more than under local noise, where so many independent mechanisms compose.
@@ -114,11 +125,26 @@ def test_somebody_at_several_partners_moves_a_sum_so_many_times_as_far(partners:
 
 
 def test_a_share_too_small_to_account_for_is_refused_with_the_way_out() -> None:
-    plan = make_plan(12, secure="table", colluders=0, noise_scale=LEAST_SHARE_SCALE * math.sqrt(12) * 1.001)
+    plan = make_plan(12, secure="table", colluders=0, noise_scale=1.8 * math.sqrt(12))
     check_claim(plan)
-    small = rebuilt(plan, statistics=plan.statistics.model_copy(update={"noise_scale": 5.0}))
-    with pytest.raises(InputError, match=r"plan\.statistics.* at least 1\.6 each.*What to do: ask the coordinator"):
-        partner_noise(small)
+    for family in Family:
+        scales = {**plan.statistics.noise_scales, family: 5.0}
+        small = rebuilt(plan, statistics=plan.statistics.model_copy(update={"noise_scales": scales}))
+        with pytest.raises(InputError, match=r"plan\.statistics.* at least 1\.6 each.*What to do: ask the coordinator"):
+            partner_noise(small)
+
+
+def test_shares_that_sixteen_entries_do_not_forgive_are_refused_with_the_way_out() -> None:
+    # Each is large enough by itself; what is kept aside is spent by all entries that a person moves together.
+    plan = make_plan(12, secure="table", colluders=0, noise_scale=LEAST_SHARE_SCALE * math.sqrt(12) * 1.001)
+    partner_noise(plan)
+    with pytest.raises(InputError, match=r"plan\.statistics\.noise_scales.*12 shares.*What to do: ask .* more noise"):
+        check_claim(plan)
+    alone = make_plan(12, secure="table", colluders=0, noise_scale=LEAST_SHARE_SCALE * math.sqrt(12) * 1.001,
+                      statistics={"indicators": None, "corridors": (), "super_regions": (), "noise_scales": {
+                          family: 12.0 if family is not Family.CONFUSION else LEAST_SHARE_SCALE * math.sqrt(12) * 1.001
+                          for family in (Family.REGIONS, Family.COUNTRIES, Family.CONFUSION, Family.DOMINANCE)}})
+    check_claim(alone)
 
 
 def test_training_in_sums_does_not_run_into_the_reserve() -> None:
@@ -132,9 +158,13 @@ def test_training_in_sums_does_not_run_into_the_reserve() -> None:
 def test_a_session_is_the_plans_and_nobody_elses() -> None:
     plan = make_plan(4, **SECURE)
     table, train = session_of(plan, Purpose.TABLE, 1, 7, CONTEXT), session_of(plan, Purpose.TRAIN, 2, 7, CONTEXT)
-    assert (table.length, train.length) == (3 * 2 * 3, plan.model_size)
+    sizes = {Family.REGIONS: 3 * 2 * 3, Family.SUPER_REGIONS: 2 * 2 * 3, Family.COUNTRIES: 1 * 2 * 3,
+             Family.CONFUSION: 2 * 2 * 2, Family.INDICATORS: 1 * 2 * 2 * 2 * 4, Family.CORRIDORS: 4 * 3,
+             Family.DOMINANCE: 3 * 4}
+    assert {family: block.size for family, block in TableLayout(plan).blocks.items()} == sizes
+    assert (table.length, train.length) == (sum(sizes.values()), plan.model_size)
     assert (table.ring.bits, train.ring.bits) == (32, 64)
-    assert table.bound >= MOST_PEOPLE + 13 * partner_noise(plan).table
+    assert table.bound >= MOST_PEOPLE + 13 * max(partner_noise(plan).tables.values())
     assert train.bound >= MOST_PEOPLE * 2**SUM_BITS + 13 * partner_noise(plan).training
     assert (table.colluders, table.quorum, len(table.roster)) == (1, 3, 4)
     ids = {session_of(p, purpose, number, attempt, context).session_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,17 @@ from hypothesis import strategies as st
 
 from clients.app import app as client_app
 from clients.node import NodeHome
+from federation.errors import InputError
 from federation.identity import SigningKey
-from federation.messages import OK, TRAIN, Reply, reply_content
+from federation.messages import OK, TABLE, TRAIN, Reply, reply_content
 from federation.plan import StudyPlan
+from federation.statistics import TableLayout
+from federation.taxonomy import Family
 from server.aggregation import mean_of, weighted_mean
 from server.coordinator import CoordinatorHome
 from server.rounds import RoundLoop, StageReport, StudyStopped
 from simulations.grid import InProcessGrid
-from tests.worlds import COORDINATOR, approve, make_home, make_plan, make_records, sign
+from tests.worlds import COARSE, COORDINATOR, approve, make_home, make_plan, make_records, sign
 
 
 class Recorder:
@@ -61,8 +65,9 @@ def test_a_study_runs_and_repeats_to_the_byte(tmp_path: Path) -> None:
     assert all(len(stage.answered) == 3 for stage in outcomes[0].stages)
     for name, value in outcomes[0].model.items():
         assert value.tobytes() == outcomes[1].model[name].tobytes()
-    assert (outcomes[0].tables.counts == outcomes[1].tables.counts).all()
-    assert outcomes[0].tables.noise_variance == pytest.approx(3 * 2.0**2)
+    assert (outcomes[0].measurements.values == outcomes[1].measurements.values).all()
+    assert outcomes[0].measurements.variances == {
+        family: pytest.approx(3 * (6.0 if family in COARSE else 4.0) ** 2) for family in Family}
 
 
 def test_another_noise_seed_gives_another_result(tmp_path: Path) -> None:
@@ -78,7 +83,7 @@ def test_noise_from_the_system_does_not_repeat(tmp_path: Path) -> None:
     models = [RoundLoop(grid_for(plan, homes(tmp_path / str(i), noise_seed=None)), plan, Recorder()).run()
               for i in range(2)]
     assert not np.array_equal(models[0].model["output.weight"], models[1].model["output.weight"])
-    assert not np.array_equal(models[0].tables.counts, models[1].tables.counts)
+    assert not np.array_equal(models[0].measurements.values, models[1].measurements.values)
 
 
 def test_a_silent_partner_is_named_and_the_rest_go_on(tmp_path: Path) -> None:
@@ -87,7 +92,7 @@ def test_a_silent_partner_is_named_and_the_rest_go_on(tmp_path: Path) -> None:
     outcome = RoundLoop(silent, plan, watch, clock=Ticking(20)).run()
     late = {report.stage: report.late for report in watch.reports}
     assert late == {"hello": (), "round 1": ("partner-1",), "round 2": ("partner-1",), "table": ()}
-    assert outcome.tables.partners == ("partner-0", "partner-1", "partner-2")
+    assert outcome.measurements.partners == ("partner-0", "partner-1", "partner-2")
 
 
 def test_below_the_quorum_the_study_stops_and_says_why(tmp_path: Path) -> None:
@@ -108,8 +113,11 @@ def test_a_node_that_declines_is_named_with_its_code(tmp_path: Path) -> None:
     nodes = [*homes(tmp_path, 2), make_home(tmp_path, 2)]  # nothing was ingested at the third
     outcome = RoundLoop(grid_for(plan, nodes), plan, watch).run()
     assert watch.reports[1].refused == (("partner-2", "not_ready"),)
-    assert outcome.tables.partners == ("partner-0", "partner-1")
-    assert outcome.tables.noise_variance == pytest.approx(2 * 2.0**2)
+    assert outcome.measurements.partners == ("partner-0", "partner-1")
+    assert outcome.measurements.variances == {
+        family: pytest.approx(2 * (6.0 if family in COARSE else 4.0) ** 2) for family in Family}
+    # And nothing stands in the column of who was not there but the noise of those who were.
+    assert np.abs(outcome.measurements.table(Family.DOMINANCE)[:, 2]).max() < 6 * 2**0.5 * 6.0
 
 
 def test_a_home_that_trusts_another_coordinator_takes_no_part(tmp_path: Path) -> None:
@@ -120,17 +128,18 @@ def test_a_home_that_trusts_another_coordinator_takes_no_part(tmp_path: Path) ->
 
 
 class LyingGrid(InProcessGrid):
-    """Replaces what node 1 says in training."""
+    """Replaces what node 1 says in training, or to another kind of message."""
 
     lie: Any = None
+    kind: str = TRAIN
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         out = []
         for message in super().pull_messages(message_ids):
-            if message.metadata.message_type == TRAIN and message.metadata.src_node_id == 1:
+            if message.metadata.message_type == self.kind and message.metadata.src_node_id == 1:
                 original = message.metadata
                 content = self.lie(message)
-                message = Message(content, reply_to=Message(reply_content(Reply(code=OK)), 1, TRAIN))
+                message = Message(content, reply_to=Message(reply_content(Reply(code=OK)), 1, self.kind))
                 message.metadata.__dict__["_reply_to_message_id"] = original.reply_to_message_id
             out.append(message)
         return out
@@ -164,6 +173,23 @@ def test_a_bad_update_never_reaches_the_model(tmp_path: Path, lie: Any) -> None:
     assert watch.reports[1].refused[0][0] == "partner-0"
     assert "row 17" not in str(watch.reports)
     assert all(np.isfinite(value).all() for value in outcome.model.values())
+
+
+@pytest.mark.parametrize("table", [
+    None, np.zeros(1, dtype=np.int64), np.zeros((1, 97), dtype=np.int64), np.zeros(96, dtype=np.int64),
+    np.zeros(97, dtype=np.float64), np.zeros(97, dtype=np.int32),
+], ids=["none", "short", "another shape", "one too few", "floats", "32 bits"])
+def test_bad_tables_never_reach_the_sum(tmp_path: Path, table: Any) -> None:
+    plan, watch = make_plan(quorum=2), Recorder()
+    assert TableLayout(plan).length == 97
+    nodes = homes(tmp_path)
+    for home in nodes:
+        approve(home, plan)
+    grid = LyingGrid(client_app, [{"node-home": str(home.path)} for home in nodes], {"plan": sign(plan).to_json()})
+    grid.kind, grid.lie = TABLE, lambda _m: reply_content(Reply(code=OK, partner="partner-0", table=table))
+    outcome = RoundLoop(grid, plan, watch).run()
+    assert outcome.measurements.partners == watch.reports[-1].answered == ("partner-1", "partner-2")
+    assert watch.reports[-1].refused[0][0] == "partner-0"
 
 
 @given(st.lists(st.floats(-10, 10, width=32), min_size=1, max_size=4), st.randoms())
@@ -206,7 +232,23 @@ def test_an_outcome_survives_being_kept(tmp_path: Path) -> None:
     home = CoordinatorHome.create(tmp_path / "coordinator", key=COORDINATOR)
     home.keep(signed, outcome)
     assert home.signed_plan() == signed
-    assert (home.tables().counts == outcome.tables.counts).all()
-    assert home.tables().partners == outcome.tables.partners
+    assert (home.measurements().values == outcome.measurements.values).all()
+    assert home.measurements().partners == outcome.measurements.partners
+    assert home.measurements().variances == outcome.measurements.variances
     np.testing.assert_array_equal(home.model()["output.weight"], outcome.model["output.weight"])
-    assert home.release().content["label"] == "SYNTHETIC"
+
+
+def test_measurements_of_another_plan_or_another_length_are_not_taken_for_this_ones(tmp_path: Path) -> None:
+    plan = make_plan()
+    outcome = RoundLoop(grid_for(plan, homes(tmp_path)), plan, Recorder()).run()
+    home = CoordinatorHome.create(tmp_path / "coordinator", key=COORDINATOR)
+    home.keep(sign(plan), outcome)
+    path = home.path / "measurements.json"
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {"values": kept["values"][:-1]}))
+    with pytest.raises(ValueError, match="expected int64"):
+        home.measurements()
+    path.write_text(json.dumps(kept))
+    home.keep_plan(sign(plan.model_copy(update={"study": "another"})))
+    with pytest.raises(InputError, match="another plan"):
+        home.measurements()

@@ -10,18 +10,22 @@ import numpy as np
 import pytest
 from flwr.app import Message, RecordDict
 
+from clients.counting import noisy_tables, true_tables
 from clients.features import prepare
 from clients.node import NodeHome
 from clients.people import training_people
 from clients.training import StepRule, gradient_share
 from federation.messages import OK, Request, request_sha256
-from federation.model import initial_model, model_arrays
+from federation.model import initial_model, load_arrays, model_arrays
 from federation.plan import StudyPlan
-from federation.privacy.guarantee import partner_noise, table_variance
+from federation.privacy.guarantee import partner_noise, table_variances
+from federation.secure import MOST_PEOPLE, Purpose, session_of
+from federation.statistics import LEVELS, TableLayout
+from federation.taxonomy import Family
 from server.aggregation import gradient_step
 from server.rounds import RoundLoop, StudyStopped
 from tests.server.test_rounds import Recorder, Ticking, grid_for, homes
-from tests.worlds import make_home, make_plan, make_records
+from tests.worlds import COARSE, make_home, make_plan, make_records
 
 SCALE = 6.0
 
@@ -43,18 +47,41 @@ def test_a_study_in_sums_runs_and_repeats_to_the_byte(tmp_path: Path) -> None:
     assert all(len(stage.answered) == 4 for stage in first.stages)
     # Masks and keys are fresh each time and leave no trace in a sum.
     assert first.model["output.weight"].tobytes() == second.model["output.weight"].tobytes()
-    assert (first.tables.counts == second.tables.counts).all()
-    assert first.tables.noise_variance == pytest.approx(4 * SCALE**2 / 2)
+    assert (first.measurements.values == second.measurements.values).all()
+    assert first.measurements.variances == {
+        family: pytest.approx(4 * (SCALE * COARSE.get(family, 1.0)) ** 2 / 2) for family in Family}
 
 
 def test_the_sum_is_that_of_the_partners_tables_and_of_nothing_else(tmp_path: Path) -> None:
-    # The same homes answer a plan of local noise. Who was reviewed, unlike who was flagged, depends on no model.
-    secure = run(tmp_path / "secure", secure_plan(secure="table"))
-    local = run(tmp_path / "local", make_plan(4, quorum=3, noise_scale=1.0, deadline=50.0))
-    difference = (secure.tables.counts - local.tables.counts)[..., 0]
-    spread = math.sqrt(secure.tables.noise_variance + local.tables.noise_variance)
-    assert np.abs(difference).max() < 5 * spread
-    assert secure.tables.counts[..., 0].sum() == pytest.approx(80, abs=6 * SCALE * 4)
+    plan = secure_plan(secure="table")
+    outcome, layout = run(tmp_path / "secure", plan), TableLayout(plan)
+    model = load_arrays(initial_model(plan), outcome.model)
+    asked = request_sha256(Request(plan_sha256=plan.sha256, round_number=1, arrays=outcome.model))
+    true, noisy = layout.empty(), layout.empty()
+    for home, entry in zip(homes(tmp_path / "again", 4), plan.roster, strict=True):
+        stream, prepared = home.noise_stream(plan.sha256, asked, "table"), prepare(home, plan)
+        true += true_tables(home, plan, entry, prepared, model)
+        noisy += noisy_tables(home, plan, entry, prepared, model, stream=stream)
+    assert (outcome.measurements.values == noisy).all()
+    for family, variance in outcome.measurements.variances.items():
+        difference = outcome.measurements.table(family) - layout.table(true, family)
+        assert 0 < np.abs(difference).max() < 5 * math.sqrt(variance), family
+    # Everybody counts once at each level, and in their own partner's column.
+    people = [len({record.actor_key for record in make_records(30, seed=i, people=20)}) for i in range(4)]
+    assert [layout.table(true, family)[..., 0].sum() for family in LEVELS.values()] == [sum(people)] * 3
+    assert layout.table(true, Family.DOMINANCE).sum(axis=0).tolist() == people
+
+
+def test_the_session_of_the_tables_holds_all_families() -> None:
+    plan = secure_plan()
+    sizes = {family: block.size for family, block in TableLayout(plan).blocks.items()}
+    assert set(sizes) == set(Family)
+    session = session_of(plan, Purpose.TABLE, 1, 0, "0" * 64)
+    assert session.length == sum(sizes.values())
+    # The largest noise of any family fits, above the most that people can add.
+    noise = partner_noise(plan).tables
+    assert noise[Family.DOMINANCE] == max(noise.values()) > min(noise.values())
+    assert session.bound >= MOST_PEOPLE + 13 * max(noise.values())
 
 
 def test_a_round_is_one_step_along_the_exact_sum_of_everybodys_gradients(tmp_path: Path) -> None:
@@ -84,8 +111,8 @@ def test_a_partner_may_fall_silent_at_any_exchange(tmp_path: Path, exchange: str
     # Whose vector is in the sum is a survivor, whatever came after.
     alive = 5 if exchange in ("survivors", "unmask") else 4
     assert [len(report.answered) for report in watch.reports] == [5, alive, alive, alive]
-    assert len(outcome.tables.partners) == alive
-    assert outcome.tables.noise_variance == pytest.approx(table_variance(plan, alive))
+    assert len(outcome.measurements.partners) == alive
+    assert outcome.measurements.variances == table_variances(plan, alive)
 
 
 @pytest.mark.parametrize("exchange", ["keys", "shares", "masked", "survivors", "unmask"])

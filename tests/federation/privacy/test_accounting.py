@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from federation.privacy.accounting import (
     SubsampledGaussian,
     epsilon_of,
     noise_multiplier_for,
-    table_scale_for,
+    table_scales_for,
 )
 from federation.privacy.guarantee import check_claim, grid_cost, price
 from federation.privacy.units import Budget
@@ -80,9 +81,68 @@ def test_noise_is_enough_and_hardly_more(epsilon: float) -> None:
         return epsilon_of([SubsampledGaussian(noise_multiplier=value, sampling_probability=1.0, steps=120)], delta=1e-5)
 
     assert cost(noise) <= epsilon < cost(0.995 * noise - 0.02)
-    scale = table_scale_for(epsilon=epsilon, delta=1e-5, entries=3)
+    (scale,) = table_scales_for(epsilon=epsilon, delta=1e-5, entries=[3], shares=[1.0])
     assert epsilon_of([DiscreteGaussianTable(scale=scale, entries=3)], delta=1e-5) <= epsilon
-    assert epsilon_of([DiscreteGaussianTable(scale=0.995 * scale - 0.02, entries=3)], delta=1e-5) > epsilon
+    assert epsilon_of([DiscreteGaussianTable(scale=0.99 * scale - 0.02, entries=3)], delta=1e-5) > epsilon
+
+
+def tables(scales: Sequence[float], entries: Sequence[int]) -> list[DiscreteGaussianTable]:
+    return [DiscreteGaussianTable(scale=scale, entries=moved) for scale, moved in zip(scales, entries, strict=True)]
+
+
+# Regions, super-regions, countries, confusion, indicators, corridors and dominance of two tasks and 13 indicators.
+ENTRIES, SHARES = (3, 3, 3, 2, 28, 3, 1), (10.0, 2.0, 1.0, 4.0, 2.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(0.5, 1e-5), (1.0, 1e-6), (3.0, 1e-5)])
+def test_tables_together_cost_what_they_may_and_hardly_less(epsilon: float, delta: float) -> None:
+    scales = table_scales_for(epsilon=epsilon, delta=delta, entries=ENTRIES, shares=SHARES)
+    assert 0.97 * epsilon < epsilon_of(tables(scales, ENTRIES), delta=delta) <= epsilon
+
+
+@settings(max_examples=6)
+@given(st.data())
+def test_any_tables_are_paid_for_within_the_budget_and_in_their_shares(data: st.DataObject) -> None:
+    count = data.draw(st.integers(1, 4))
+    entries = data.draw(st.lists(st.integers(1, 40), min_size=count, max_size=count))
+    shares = data.draw(st.lists(st.floats(0.05, 20.0), min_size=count, max_size=count))
+    epsilon = data.draw(st.sampled_from([0.3, 1.0, 4.0]))
+    scales = table_scales_for(epsilon=epsilon, delta=1e-5, entries=entries, shares=shares)
+    assert 0.97 * epsilon < epsilon_of(tables(scales, entries), delta=1e-5) <= epsilon
+    # What a table spends of the divergence, entries / scale^2, is in proportion to its share, up to the rounding.
+    spent = [moved / scale**2 for moved, scale in zip(entries, scales, strict=True)]
+    for part, share in zip(spent, shares, strict=True):
+        assert part / sum(spent) == pytest.approx(share / sum(shares), rel=0.05)
+
+
+def test_only_proportions_of_shares_matter() -> None:
+    one, other = (table_scales_for(epsilon=2.0, delta=1e-5, entries=[3, 2], shares=[factor, 4.0 * factor])
+                  for factor in (1.0, 1024.0))
+    assert one == other
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, math.nan, math.inf, -math.inf])
+def test_a_share_that_is_none_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="expected finite numbers above 0"):
+        table_scales_for(epsilon=1.0, delta=1e-5, entries=[3, 3], shares=[1.0, share])
+
+
+def test_other_scales_that_there_cannot_be_are_refused() -> None:
+    for entries, shares in (([3], [1.0, 1.0]), ([3, 3], [1.0])):
+        with pytest.raises(ValueError, match="zip"):
+            table_scales_for(epsilon=1.0, delta=1e-5, entries=entries, shares=shares)
+    for nothing in ([], [0], [3, -1]):
+        with pytest.raises(ValueError, match="entries are"):
+            table_scales_for(epsilon=1.0, delta=1e-5, entries=nothing, shares=[1.0] * len(nothing))
+    for epsilon in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="epsilon is"):
+            table_scales_for(epsilon=epsilon, delta=1e-5, entries=[3], shares=[1.0])
+        with pytest.raises(ValueError, match="epsilon is"):
+            noise_multiplier_for(epsilon=epsilon, delta=1e-5, sampling_probability=1.0, steps=1)
+    with pytest.raises(ValueError, match="cannot be met"):
+        table_scales_for(epsilon=1e-6, delta=1e-9, entries=[3], shares=[1.0])
+    with pytest.raises(ValueError, match="delta"):
+        table_scales_for(epsilon=1.0, delta=0.0, entries=[3], shares=[1.0])
 
 
 def test_an_impossible_price_is_an_error() -> None:
