@@ -30,6 +30,7 @@ from federation.statistics import Measurements, TableLayout
 from server.rounds import StudyOutcome
 
 SALT_BYTES: Final = 32
+_KEPT = "give the measurements.json that the coordinator keeps of this release's study"
 
 
 class _Sums(BaseModel):
@@ -62,13 +63,16 @@ def read_measurements(data: bytes, plan: StudyPlan, *, name: str) -> Measurement
     layout = TableLayout(plan)
     try:
         sums = _Sums.model_validate_json(data)
-        values = layout.check(np.array(sums.values, dtype=np.int64))
-    except (ValidationError, ValueError, OverflowError, RecursionError):
-        raise InputError(name, "does not hold the noisy sums of a study of this plan",
-                         remedy="give the measurements.json that the coordinator keeps") from None
+    except (ValidationError, RecursionError):
+        raise InputError(name, "does not hold the noisy sums of a study", remedy=_KEPT) from None
     if sums.plan_sha256 != plan.sha256:
         raise InputError(name, f"belongs to plan {sums.plan_sha256[:16]}…", bound=f"plan {plan.sha256[:16]}…",
-                         remedy="give the file of this release's study")
+                         remedy=_KEPT)
+    try:
+        values = layout.check(np.array(sums.values, dtype=np.int64))
+    except (ValueError, OverflowError):
+        raise InputError(name, "holds other numbers than the plan's cells", bound=f"{layout.length} numbers of 64 bits",
+                         remedy=_KEPT) from None
     return Measurements(layout=layout, values=values, variances=table_variances(plan, len(sums.partners)),
                         partners=sums.partners)
 

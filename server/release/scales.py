@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 BINS = 5
+_MOST_STEPS = 3
 
 
 def _nice_steps(least: float) -> Iterable[int]:
@@ -50,6 +51,15 @@ def axis_ticks(highest: int, *, wanted: int = 5) -> tuple[int, ...]:
     return tuple(range(0, (max(1, math.ceil(highest / step)) + 1) * step, step))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """Where a value and the ends of its interval lie on an axis, in hundredths of its length."""
+
+    at: float
+    start: float
+    end: float
+
+
 @dataclass(frozen=True)
 class RatioAxis:
     """A logarithmic axis, even on both sides of 1: from 1 / `base`^`steps` to `base`^`steps`, a tick at each power."""
@@ -59,24 +69,26 @@ class RatioAxis:
 
     @classmethod
     def holding(cls, ratios: Iterable[float]) -> RatioAxis:
-        """The shortest axis of at most three steps a side that holds all `ratios`, in powers of 2, 4, 10, …
+        """The shortest axis of at most three steps a side that holds all `ratios` above 0, in powers of 2, 4, 10 or 100.
+
+        What lies further out than 100³ either way, or at 0, is drawn at the end.
 
         Raises:
-            ValueError: if a ratio is not positive and finite.
+            ValueError: if a ratio is not finite.
         """
         found = list(ratios)
-        if not all(0.0 < ratio < math.inf for ratio in found):
-            raise ValueError("a ratio is not positive and finite")
-        reach = max((abs(math.log(ratio)) for ratio in found), default=0.0)
-        for base in (2, 4, 10, 100, 1000):
-            steps = max(1, math.ceil(reach / math.log(base) - 1e-9))
-            if steps <= 3:
-                return cls(base, steps)
-        return cls(10_000, math.ceil(reach / math.log(10_000)))
+        if not all(map(math.isfinite, found)):
+            raise ValueError("a ratio is not finite")
+        reach = max((abs(math.log(ratio)) for ratio in found if ratio > 0.0), default=0.0)
+        needed = ((base, max(1, math.ceil(reach / math.log(base) - 1e-9))) for base in (2, 4, 10, 100))
+        return cls(*next(((base, steps) for base, steps in needed if steps <= _MOST_STEPS), (100, _MOST_STEPS)))
 
-    def at(self, ratio: float, *, width: float) -> float:
-        """Where a ratio lies on an axis that is `width` wide."""
-        return width * (0.5 + math.log(ratio) / math.log(self.base) / (2 * self.steps))
+    def at(self, ratio: float) -> float:
+        """Where a ratio lies, in hundredths of the axis; what is off the axis lies at its end."""
+        if ratio <= 0.0:
+            return 0.0
+        place = 0.5 + math.log(ratio) / math.log(self.base) / (2 * self.steps)
+        return round(100 * min(1.0, max(0.0, place)), 1)
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Each tick's ratio and label: `1/4`, `1`, `4`."""

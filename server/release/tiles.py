@@ -30,6 +30,7 @@ class Tile:
 class Block:
     """The tiles of one country, row by row, in a drawing `width` by `height`."""
 
+    columns: int
     width: int
     height: int
     tiles: tuple[Tile, ...]
@@ -48,5 +49,5 @@ def block(codes: Sequence[str], *, top: int = 0, columns: int | None = None) -> 
     for i, code in enumerate(codes):
         left, upper = i % across * (WIDTH + GAP), top + i // across * (HEIGHT + GAP)
         tiles.append(Tile(region=code, path=_path(left, upper), x=left + WIDTH / 2, y=upper + HEIGHT / 2))
-    return Block(width=across * (WIDTH + GAP) - GAP, height=top + math.ceil(len(codes) / across) * (HEIGHT + GAP) - GAP,
-                 tiles=tuple(tiles))
+    return Block(columns=across, width=across * (WIDTH + GAP) - GAP,
+                 height=top + math.ceil(len(codes) / across) * (HEIGHT + GAP) - GAP, tiles=tuple(tiles))

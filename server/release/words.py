@@ -23,7 +23,7 @@ ROLES: Final = {
     "destination": ("Destination", "where people are reported to be taken"),
     "observed": ("Observed", "where the record itself was made or posted"),
 }
-KINDS: Final = {"platform": "Platforms", "ngo": "NGOs", "agency": "Agencies"}
+KINDS: Final = {"platform": ("platform", "platforms"), "ngo": ("NGO", "NGOs"), "agency": ("agency", "agencies")}
 LEVELS: Final = {"country": ("country", "countries"), "super_region": ("super-region", "super-regions"),
                  "region": ("region", "regions")}
 BANDS: Final = {
@@ -33,9 +33,8 @@ BANDS: Final = {
     "insufficient": ("○", "insufficient", "cannot be told apart from the country’s rate"),
 }
 """Mark, name and meaning. The mark and the name say it without colour."""
-TRENDS: Final = {"rose": ("↗", "rose"), "fell": ("↘", "fell"), "no_clear_change": ("≈", "no clear change")}
-LIFTS: Final = {"more_often": ("▲", "more often"), "less_often": ("▼", "less often"),
-                "no_clear_difference": ("○", "no clear difference")}
+TRENDS: Final = {"rose": "rose", "fell": "fell", "no_clear_change": "no clear change"}
+LIFTS: Final = {"more_often": "more often", "less_often": "less often", "no_clear_difference": "no clear difference"}
 REASONS: Final = {
     "too_few_partners": "too few partners, or of too few kinds, cover this place",
     "one_partner_dominates": "most of the records come from one partner",
@@ -73,8 +72,8 @@ def day(value: date) -> str:
 
 
 def times(factor: float) -> str:
-    """A ratio to two significant digits: `0.56`, `1.8`, `12`."""
-    return f"{factor:.2g}" if factor < 99.5 else grouped(round(factor))
+    """A ratio with so many decimals as it needs: `0.56`, `1.84`, `12.3`, `120`."""
+    return f"{factor:.2f}" if factor < 9.995 else f"{factor:.1f}" if factor < 99.95 else grouped(round(factor))
 
 
 def hundredths(share: float) -> str:
@@ -102,19 +101,31 @@ def rate_sentence(cell: Json) -> str:
 
 
 def change(trend: Json) -> tuple[str, str]:
-    """A trend as its class and its size: `("rose", "by 320, 40 to 600")`; a fall is told in positive numbers."""
+    """A trend as its class and its size: `("rose", "by 320 (40 to 600)")`; a fall is told in positive numbers."""
     low, mid, high = (round(trend[name]) for name in ("lower", "difference", "upper"))
-    name = TRENDS[trend["class"]][1]
+    name = TRENDS[trend["class"]]
     if trend["class"] == "fell":
         low, mid, high = -high, -mid, -low
     if trend["class"] == "no_clear_change":
-        return name, f"{signed(low)} to {signed(high)}"
-    return name, f"by {grouped(mid)}, {grouped(low)} to {grouped(high)}"
+        return name, f"({signed(low)} to {signed(high)})"
+    return name, f"by {grouped(mid)} ({grouped(low)} to {grouped(high)})"
 
 
 def signed(number: int) -> str:
     """With a true minus sign, and a plus where it is above zero."""
     return f"{'−' if number < 0 else '+' if number else ''}{grouped(abs(number))}"
+
+
+def counts_once(roles: int) -> str:
+    """How much of a release one person can change."""
+    return ("they change one region in one role by one at most" if roles == 1 else
+            f"they change one region by one at most in each of at most {roles} roles")
+
+
+def counts_in(roles: int) -> str:
+    """Why figures of several roles must not be added up."""
+    return ("A person’s record counts in one region and one role only." if roles == 1 else
+            f"One person may count in up to {roles} roles.")
 
 
 def _percent(share: float) -> str:

@@ -43,6 +43,11 @@ class Corridors:
     summary: str
 
 
+def steps(index: Index) -> tuple[int, ...]:
+    """Where the classes of counts begin."""
+    return (index.content["gate"]["minimum_count"], *UPPER_EDGES)
+
+
 def corridors(index: Index) -> tuple[Corridors, ...]:
     """By signal; () if the study has no corridors."""
     rows = sorted(index.content["corridors"], key=lambda row: (row["origin"], row["destination"]))
@@ -66,6 +71,5 @@ def _movement(index: Index, row: Json) -> Movement:
         return Movement(origin=origin, destination=destination, band="", classes=(),
                         reason=words.REASONS[row["reason"]])
     low, high = row["band"]["from"], row["band"]["to"]
-    starts = (index.content["gate"]["minimum_count"], *UPPER_EDGES)
     return Movement(origin=origin, destination=destination, band=words.band_of_counts(row["band"]), reason=None,
-                    classes=tuple(low <= start and (high is None or start < high) for start in starts))
+                    classes=tuple(low <= start and (high is None or start < high) for start in steps(index)))

@@ -12,6 +12,8 @@ DENSE = 5
 """Above so many tiles in a row, a tile has room for the end of its code only."""
 DOT = 0.009
 """Radius of the dot on a shape too small to be seen or touched, as a share of the drawing's width."""
+LETTERS = 46
+"""So many letters high is the width of a drawing with boundaries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +31,12 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """A country: its regions of the study, and the path of all others (`rest`, "" if there are none).
+    """A country: its regions of the study, the path of all others (`rest`) and that of frames around regions that are
+    far off; either may be "".
 
     Attributes:
         letters: height of a code, in units of the drawing.
-        tiled: all pieces are tiles and have room for a number.
+        columns: tiles in a row; 0 if the country is drawn and not tiled. A tile has room for a number.
         key: id of the path of the other regions.
     """
 
@@ -44,8 +47,17 @@ class Drawing:
     height: float
     pieces: tuple[Piece, ...]
     rest: str
+    frames: str
     letters: float
-    tiled: bool
+    columns: int
+
+    @property
+    def tiled(self) -> bool:
+        return self.columns > 0
+
+    @property
+    def dense(self) -> bool:
+        return self.columns > DENSE
 
     @property
     def dot(self) -> float:
@@ -61,35 +73,27 @@ def draw(index: Index) -> dict[str, Drawing]:
 def _draw(index: Index, country: str, key: str) -> Drawing:
     regions = index.regions(country)
     known = outline(country, regions)
-    if known is None or not known.shapes:
-        return _tiled(index.name(country), country, key, block(regions))
-    return _outlined(index.name(country), country, key, known, regions)
+    return (_tiled(index.name(country), country, key, block(regions)) if known is None else
+            _outlined(index.name(country), country, key, known))
 
 
 def _tiled(name: str, country: str, key: str, tiles: Block) -> Drawing:
-    dense = tiles.width > DENSE * (WIDTH + GAP)
+    dense = tiles.columns > DENSE
     return Drawing(
-        country=country, name=name, key=key, width=tiles.width, height=tiles.height, rest="", tiled=True,
-        letters=26 if dense else 15, pieces=tuple(
+        country=country, name=name, key=key, width=tiles.width, height=tiles.height, rest="", frames="", columns=tiles.columns,
+        letters=18 if dense else 15, pieces=tuple(
             Piece(key=f"{key}-{i}", region=tile.region, path=tile.path, x=tile.x, y=tile.y, dot=False,
                   text=short(tile.region) if dense else tile.region) for i, tile in enumerate(tiles.tiles)))
 
 
-def _outlined(name: str, country: str, key: str, known: Outline, regions: tuple[str, ...]) -> Drawing:
-    """Shapes, and below them a tile for each region of the study that has none."""
-    letters, dot = round(known.width / 46, 1), known.width * DOT
-    pieces = [Piece(key=f"{key}-{i}", region=shape.region, path=shape.path, x=shape.x, y=shape.y,
-                    dot=shape.area < 4 * dot * dot, text=_fitting(shape.region, shape.area, letters))
-              for i, shape in enumerate(known.shapes)]
-    drawn = {shape.region for shape in known.shapes}
-    missing = [code for code in regions if code not in drawn]
-    columns = max(1, int((known.width + GAP) // (WIDTH + GAP)))
-    below = block(missing, top=round(known.height) + 2 * GAP, columns=columns) if missing else None
-    for i, tile in enumerate(below.tiles if below else ()):
-        pieces.append(Piece(key=f"{key}-m{i}", region=tile.region, path=tile.path, x=tile.x, y=tile.y, dot=False,
-                            text=short(tile.region)))
-    return Drawing(country=country, name=name, key=key, width=known.width, letters=letters, tiled=False,
-                   height=below.height if below else known.height, pieces=tuple(pieces), rest=known.rest)
+def _outlined(name: str, country: str, key: str, known: Outline) -> Drawing:
+    letters, dot = round(known.width / LETTERS, 1), known.width * DOT
+    return Drawing(
+        country=country, name=name, key=key, width=known.width, height=known.height, letters=letters, columns=0,
+        rest=known.rest, frames=known.frames, pieces=tuple(
+            Piece(key=f"{key}-{i}", region=shape.region, path=shape.path, x=shape.label[0], y=shape.label[1],
+                  dot=shape.area < 4 * dot * dot, text=_fitting(shape.region, shape.area, letters))
+            for i, shape in enumerate(known.shapes)))
 
 
 def _fitting(region: str, area: float, letters: float) -> str:

@@ -19,6 +19,9 @@ MANY = 120
 """Above so many regions in a country, those that are withheld are listed by reason and not one by one."""
 OPEN = 3
 """Up to so many groups of countries are all open; of more, only the first."""
+COMPACT = 8000
+"""Above so many rates of regions, maps are pictures and intervals of regions are told in numbers only: a browser would
+take long over so many buttons and bars."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +72,12 @@ class Index:
     def regions(self, country: str) -> tuple[str, ...]:
         """Every region of the study in a country, protected or not."""
         return tuple(sorted((*self.measured(country, "region"), *self.protected(country))))
+
+    @cached_property
+    def compact(self) -> bool:
+        """Whether the release is so large that each of its rates is told in as few words as will do."""
+        regions = sum(len(self.regions(country)) for country in self.countries)
+        return regions * len(self.roles) * len(self.tasks) > COMPACT
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:

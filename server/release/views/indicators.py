@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from server.release import words
-from server.release.scales import RatioAxis
+from server.release.scales import Bar, RatioAxis
 from server.release.views.index import Index, Json
 
-BAR = 200
-"""Width of a bar in its own units."""
 EACH = 40
 """Up to so many places, roles and signals are drawn one by one; more are told in words, a line each."""
 
@@ -19,13 +17,10 @@ EACH = 40
 class Lift:
     """One indicator in one role: where ratio and interval lie on the axis, in numbers and in words."""
 
-    at: float
-    start: float
-    end: float
+    bar: Bar
     ratio: str
     interval: str
     kind: str
-    mark: str
     name: str
 
 
@@ -92,7 +87,7 @@ def mix(index: Index, labels: Mapping[str, str]) -> Mix | None:
                     indicators=tuple(labels[tag] for tag in known["tags"]),
                     columns=tuple(_column(cells[place, role, task], axis) for role in index.roles))
               for task in index.tasks for place in places)
-    ticks = tuple((axis.at(ratio, width=BAR), label, ratio == 1.0) for ratio, label in axis.ticks())
+    ticks = tuple((axis.at(ratio), label, ratio == 1.0) for ratio, label in axis.ticks())
     return Mix(ticks=ticks, charts=tuple(charts), lines=())
 
 
@@ -106,9 +101,8 @@ def _column(cell: Json, axis: RatioAxis) -> Column:
 def _lift(lift: Json, axis: RatioAxis) -> Lift | None:
     if lift["status"] != "shown":
         return None
-    at, start, end = (round(axis.at(lift[name], width=BAR), 1) for name in ("lift", "lower", "upper"))
-    mark, name = words.LIFTS[lift["class"]]
-    return Lift(at=at, start=start, end=end, ratio=words.times(lift["lift"]), kind=lift["class"], mark=mark, name=name,
+    at, start, end = (axis.at(lift[name]) for name in ("lift", "lower", "upper"))
+    return Lift(bar=Bar(at=at, start=start, end=end), ratio=words.times(lift["lift"]), kind=lift["class"], name=words.LIFTS[lift["class"]],
                 interval=f"{words.times(lift['lower'])} to {words.times(lift['upper'])}")
 
 

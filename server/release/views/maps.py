@@ -97,7 +97,7 @@ def _map(index: Index, drawing: Drawing, role: str, task: str, edges: tuple[int,
         spots.append(Spot(key=piece.key, classes=classes, name=index.name(piece.region), code=piece.region,
                           sentence=words.rate_sentence(cell) if cell else words.PROTECTED))
         if piece.text:
-            texts.append(_text(piece, cell, classes, tiled=drawing.tiled))
+            texts.append(_text(piece, cell, classes, number=drawing.tiled and not index.compact))
     return Map(drawing=drawing, spots=tuple(spots), texts=tuple(texts))
 
 
@@ -115,11 +115,11 @@ def is_wide(cell: Json) -> bool:
     return bool(shown["upper"] - shown["lower"] > WIDE * shown["rate"])
 
 
-def _text(piece: Piece, cell: Json | None, classes: str, *, tiled: bool) -> Text:
+def _text(piece: Piece, cell: Json | None, classes: str, *, number: bool) -> Text:
     shown = cell is not None and cell["status"] == "shown"
     mark = words.BANDS[cell["band"]][0] if cell is not None and shown and cell["band"] in ("high", "low") else ""
     return Text(x=piece.x, y=piece.y, classes=classes, code=f"{piece.text} {mark}".strip(),
-                value=words.grouped(cell["display"]["rate"]) if cell is not None and shown and tiled else "")
+                value=words.grouped(cell["display"]["rate"]) if cell is not None and shown and number else "")
 
 
 def legend(index: Index, drawings: Mapping[str, Drawing], task: str, edges: tuple[int, ...]) -> Legend:

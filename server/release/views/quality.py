@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from federation.taxonomy import PartnerKind
 from server.release import words
+from server.release.scales import Bar
 from server.release.views.index import MANY, Index, Json
 
-BAR = 200
-"""Width of a bar in its own units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +17,7 @@ class Share:
 
     value: str
     interval: str
-    at: float
-    start: float
-    end: float
+    bar: Bar
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +45,7 @@ class Covered:
 
 @dataclass(frozen=True, kw_only=True)
 class Suppression:
-    """How many rates are shown and how many withheld, by reason; `width` of each bar."""
+    """How many rates are shown and how many withheld, by reason; `width` of each bar in hundredths."""
 
     cells: int
     shown: int
@@ -67,8 +64,8 @@ def errors(index: Index) -> tuple[Errors, ...]:
 def _share(known: Json) -> Share | None:
     if any(known[name] is None for name in ("value", "lower", "upper")):
         return None
-    at, start, end = (round(BAR * min(max(known[name], 0.0), 1.0), 1) for name in ("value", "lower", "upper"))
-    return Share(value=words.hundredths(known["value"]), at=at, start=start, end=end,
+    at, start, end = (round(100 * min(max(known[name], 0.0), 1.0), 1) for name in ("value", "lower", "upper"))
+    return Share(value=words.hundredths(known["value"]), bar=Bar(at=at, start=start, end=end),
                  interval=f"{words.hundredths(known['lower'])} to {words.hundredths(known['upper'])}")
 
 
@@ -92,6 +89,6 @@ def suppression(index: Index) -> Suppression:
     known = index.content["suppression"]
     cells = known["cells"]
     return Suppression(
-        cells=cells, shown=known["shown"], width=round(BAR * known["shown"] / max(cells, 1), 1),
-        reasons=tuple((words.REASONS[reason], n, round(BAR * n / max(cells, 1), 1))
+        cells=cells, shown=known["shown"], width=round(100 * known["shown"] / max(cells, 1), 1),
+        reasons=tuple((words.REASONS[reason], n, round(100 * n / max(cells, 1), 1))
                       for reason, n in known["withheld"].items() if n))

@@ -7,24 +7,23 @@ from dataclasses import dataclass
 
 from federation.areas import country_of
 from server.release import words
-from server.release.scales import axis_ticks
+from server.release.scales import Bar, axis_ticks
 from server.release.views.index import LEVELS, MANY, Index, Json
 
-BAR = 200
-"""Width of an interval bar in its own units."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shown:
-    """A rate with its interval, and where they lie on the axis; `whole` is the country's rate, if that is shown."""
+    """A rate with its interval, and where they lie on the axis, in hundredths of it (None: told in numbers only).
+
+    `whole` is the country's rate, if that is shown.
+    """
 
     code: str
     name: str
     rate: str
     interval: str
-    at: float
-    start: float
-    end: float
+    bar: Bar | None
     whole: float | None
     band: str | None
     trend: Change | None
@@ -32,10 +31,9 @@ class Shown:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A change since the previous release: its class, mark, name and size."""
+    """A change since the previous release: its class, name and size."""
 
     kind: str
-    mark: str
     name: str
     size: str
 
@@ -46,6 +44,7 @@ class Held:
 
     places: tuple[tuple[str, str], ...]
     reason: str
+    protected: bool = False
 
 
 Row = Shown | Held
@@ -95,33 +94,36 @@ def _body(index: Index, countries: Sequence[str], role: str, task: str, level: s
     held = [(code, words.REASONS[cell["reason"]]) for code, cell in cells.items() if cell["status"] != "shown"]
     shown, folded = len(rows), len(codes) > MANY
     if folded:
-        rows += _by_reason(index, held)
+        rows += [Held(places=places, reason=f"withheld: {reason}") for reason, places in _by_reason(index, held)]
+        if protected:
+            rows.append(Held(places=tuple((code, index.name(code)) for code in protected), reason=words.PROTECTED,
+                             protected=True))
     else:
         rows += [Held(places=((code, index.name(code)),), reason=f"withheld: {reason}") for code, reason in held]
+        rows += [Held(places=((code, index.name(code)),), reason=words.PROTECTED, protected=True) for code in protected]
         rows.sort(key=lambda row: row.code if isinstance(row, Shown) else row.places[0][0])
-    if protected:
-        rows.append(Held(places=tuple((code, index.name(code)) for code in protected), reason=words.PROTECTED))
     return Body(role=role, heading=f"{words.ROLES[role][0]}: {words.LEVELS[level][len(codes) != 1]}", rows=tuple(rows),
                 summary=f"{words.grouped(shown)} of {words.grouped(len(codes))} shown")
 
 
-def _by_reason(index: Index, held: Iterable[tuple[str, str]]) -> list[Row]:
+def _by_reason(index: Index, held: Iterable[tuple[str, str]]) -> list[tuple[str, tuple[tuple[str, str], ...]]]:
     found: dict[str, list[tuple[str, str]]] = {}
     for code, reason in held:
         found.setdefault(reason, []).append((code, index.name(code)))
-    return [Held(places=tuple(places), reason=f"withheld: {reason}") for reason, places in sorted(found.items())]
+    return [(reason, tuple(places)) for reason, places in sorted(found.items())]
 
 
 def _shown(index: Index, cell: Json, ticks: tuple[int, ...]) -> Shown:
     def at(rate: int) -> float:
-        return round(BAR * rate / ticks[-1], 1)
+        return round(100 * rate / ticks[-1], 1)
 
     code, known = cell["area"], cell["display"]
     whole = index.cell(country_of(code), cell["role"], cell["task"])
+    drawn = not (index.compact and cell["level"] == "region")
     return Shown(
         code=code, name=index.name(code), rate=words.grouped(known["rate"]),
-        interval=f"{words.grouped(known['lower'])} to {words.grouped(known['upper'])}", at=at(known["rate"]),
-        start=at(known["lower"]), end=at(known["upper"]), band=cell["band"], trend=_change(cell["trend"]),
+        interval=f"{words.grouped(known['lower'])} to {words.grouped(known['upper'])}",
+        bar=Bar(at=at(known["rate"]), start=at(known["lower"]), end=at(known["upper"])) if drawn else None, band=cell["band"], trend=_change(cell["trend"]),
         whole=at(whole["display"]["rate"]) if whole is not None and whole["status"] == "shown" else None)
 
 
@@ -129,4 +131,4 @@ def _change(trend: Json | None) -> Change | None:
     if trend is None:
         return None
     name, size = words.change(trend)
-    return Change(kind=trend["class"], mark=words.TRENDS[trend["class"]][0], name=name, size=size)
+    return Change(kind=trend["class"], name=name, size=size)
