@@ -13,7 +13,7 @@ from typing import Any
 
 Content = Mapping[str, Any]
 _FORMULA = tuple("=+-@＝＋－＠")
-_BREAKS = {code: " " for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+_BREAKS = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
 """Control characters and line separators: some programs begin a new row at any of them."""
 _RELEASE = ("label", "synthetic", "regions_drawn", "rehearsal", "study", "period_start", "period_end", "released_on")
 _STATUS = ("status", "reason")
