@@ -35,11 +35,11 @@ def audit_journal(
     Exit code 0: all that can be checked holds; what could not be checked is said. 1: something is wrong, and the file
     and line are named. 2: the file cannot be read, or the key or the head given is none.
     """
-    from federation.journal import verify_journal
+    from federation.journal import read_journal, verify_journal
 
     try:
         public_key = None if key is None else _checked(key)
-        report = verify_journal(_read(file), public_key=public_key, head=_head(file, head))
+        report = verify_journal(read_journal(file), public_key=public_key, head=_head(file, head))
     except InputError as error:
         print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
         raise typer.Exit(2) from None
@@ -53,15 +53,6 @@ def _checked(key: str) -> str:
         raise InputError("--key", f"{key!r} is not a public key", bound="64 hexadecimal digits",
                          remedy="copy it whole, as the journal's owner told it to you")
     return found
-
-
-def _read(file: Path) -> bytes:
-    from federation.journal import read_journal
-
-    try:
-        return read_journal(file)
-    except OSError as error:
-        raise InputError(str(file), f"cannot be read ({error.strerror})", remedy="give the journal's file") from None
 
 
 def _head(file: Path, given: Path | None) -> Head | None:

@@ -38,8 +38,8 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def locked_within(handle: int, wait_seconds: float) -> bool:
-    """Lock an open file for this process alone until `handle` is closed.
+def locked_within(handle: int, wait_seconds: float, *, to_read: bool = False) -> bool:
+    """Lock an open file until `handle` is closed: for this process alone, or together with others that only read.
 
     Returns:
         False, if another process has held it for `wait_seconds`.
@@ -47,7 +47,7 @@ def locked_within(handle: int, wait_seconds: float) -> bool:
     end = time.monotonic() + wait_seconds
     while True:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if to_read else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= end:
                 return False

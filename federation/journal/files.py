@@ -7,7 +7,6 @@ which is brought up to date. Anything else that does not fit stops the journal.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -37,17 +36,24 @@ def head_path(journal: Path) -> Path:
     return journal.with_name(f"{journal.name}.head")
 
 
-def read_journal(path: Path) -> bytes:
+def read_journal(path: Path, *, wait_seconds: float = 60.0) -> bytes:
     """The bytes of a journal, for `verify_journal`, and never half of an entry that is just being written.
 
     Raises:
-        OSError: if it cannot be read.
+        InputError: if it cannot be read, or somebody has been writing for `wait_seconds`.
     """
-    with path.open("rb") as file:
-        with suppress(OSError):
-            # Not every file system has locks, and a copy that nobody writes to needs none.
-            fcntl.flock(file, fcntl.LOCK_SH)
-        return file.read()
+    try:
+        with path.open("rb") as file:
+            try:
+                free = locked_within(file.fileno(), wait_seconds, to_read=True)
+            except OSError:
+                # Not every file system has locks, and a copy that nobody writes to needs none.
+                free = True
+            if not free:
+                raise _held_elsewhere(path, wait_seconds)
+            return file.read()
+    except OSError as error:
+        raise InputError(str(path), f"cannot be read ({error.strerror})", remedy="give the journal's file") from None
 
 
 def read_head(path: Path) -> Head | None:
@@ -141,8 +147,7 @@ class Journal:
             handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 if not locked_within(handle, self._wait_seconds):
-                    raise InputError(str(self.path), f"another process has held it for {self._wait_seconds:g} seconds",
-                                     remedy="wait until it is done; end the process that hangs, if one does")
+                    raise _held_elsewhere(self.path, self._wait_seconds)
                 yield handle
             finally:
                 os.close(handle)
@@ -213,6 +218,11 @@ class Journal:
 
     def _broken(self, problem: str) -> InputError:
         return InputError(str(self.path), problem, remedy=_RESTORE)
+
+
+def _held_elsewhere(path: Path, seconds: float) -> InputError:
+    return InputError(str(path), f"another process has held it for {seconds:g} seconds",
+                      remedy="wait until it is done; end the process that hangs, if one does")
 
 
 def _write(handle: int, data: bytes, start: int) -> None:

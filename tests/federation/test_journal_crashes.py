@@ -252,9 +252,34 @@ def test_waiting_for_another_process_ends(tmp_path: Path) -> None:
     assert ready.wait(30)
     with pytest.raises(InputError, match=r"held it for 0\.1 seconds"):
         open_journal(path, wait_seconds=0.1)
+    # A reader waits, too: half an entry may be there.
+    with pytest.raises(InputError, match=r"held it for 0\.1 seconds"):
+        read_journal(path, wait_seconds=0.1)
     done.set()
     child.join(60)
     open_journal(path).append(act(1))
+
+
+def test_a_journal_on_a_disk_without_locks_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> bool:
+        raise OSError(38, "Function not implemented")
+
+    open_journal(tmp_path / "journal.jsonl")
+    monkeypatch.setattr(files, "locked_within", unknown)
+    assert verify_journal(read_journal(tmp_path / "journal.jsonl")).sound
+
+
+def test_an_entry_is_on_disk_before_the_head_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a power cut would show: the order of what is written and what is made to stay."""
+    journal = open_journal(tmp_path / "journal.jsonl")
+    steps = []
+    write, sync, replace = os.pwrite, os.fsync, private_files.Path.replace
+    monkeypatch.setattr(os, "pwrite", lambda *given: steps.append("written") or write(*given))
+    monkeypatch.setattr(os, "fsync", lambda handle: steps.append(
+        f"{Path(f'/proc/self/fd/{handle}').readlink().suffix} on disk") or sync(handle))
+    monkeypatch.setattr(private_files.Path, "replace", lambda *given: steps.append("head in place") or replace(*given))
+    journal.append(act(1))
+    assert steps == ["written", ".jsonl on disk", ".part on disk", "head in place", " on disk"]
 
 
 @pytest.mark.parametrize("obstacle", ["no folder", "a folder in its place"])

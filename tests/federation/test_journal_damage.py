@@ -283,6 +283,9 @@ def test_the_first_of_several_faults_is_named() -> None:
     assert fault(lines) == (3, Fault.SIGNATURE)
     lines[1] = b"{}"
     assert fault(lines) == (2, Fault.SIGNATURE)
+    # What does not follow, right before what is not signed.
+    lines[1:3] = [LINES[0], b"{}"]
+    assert fault(lines) == (2, Fault.REPEATED)
 
 
 @pytest.mark.parametrize("forge", [
