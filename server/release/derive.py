@@ -96,10 +96,14 @@ def derive_rates(plan: StudyPlan, gated: Gated) -> Rates:
 
 def derive_series(gated: GatedSeries, calibrations: tuple[Calibration, ...]) -> tuple[FloatArray, FloatArray]:
     """Running totals `(A, R, 1 + T)` in people, and `(3, A, R, T)`: rates as shares, and their intervals."""
-    totals, variance = gated.running.totals(), np.asarray(gated.running.variance)
-    figures = [_task(known, totals[..., 1 + task], variance, totals[..., 0], variance)[:3]
-               for task, known in enumerate(calibrations)]
-    return totals, np.stack([np.stack(figure) for figure in figures], axis=-1)
+    totals, variance = gated.running.totals(), gated.running.variance
+    reviewed, figures = totals[..., 0], []
+    for task, known in enumerate(calibrations):
+        flagged = totals[..., 1 + task]
+        ends = corrected_interval(flagged, reviewed, flagged_variance=variance, reviewed_variance=variance,
+                                  calibration=known)
+        figures.append(np.where(np.isnan(flagged), np.nan, np.stack(ends)))
+    return totals, np.stack(figures, axis=-1)
 
 
 def _task(calibration: Calibration, flagged: FloatArray, flagged_variance: FloatArray, reviewed: FloatArray,

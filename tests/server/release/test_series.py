@@ -33,6 +33,8 @@ from server.release.series import GatedSeries, SeriesWithheld, running
 from server.series import SeriesMeasurement, measured_variance
 from tests.server.release.counted import FINE, NORTH, REGIONS, SOUTH, World, make_plan, noisy, rich, row
 
+FAR = 10**6
+"""A newest measurement below 0 by so much takes a total with it."""
 Content = dict[str, Any]
 IntArray = npt.NDArray[np.int64]
 SERIES = Family.SERIES
@@ -246,14 +248,14 @@ def test_false_alarms_alone_are_no_signals_and_a_wide_interval_is_none() -> None
 def test_a_withheld_cell_has_no_number_and_is_used_in_none() -> None:
     world, earlier = series_of(PLAN, [people(PLAN)] * 3)
     few = world.table(SERIES).copy()
-    few[0, 0], few[1, 1, 1] = 0, 0
+    few[0, 0], few[1, 1, 1] = -FAR, -FAR
     content = content_of(world.but(SERIES, ..., few), earlier)
     for place in ((NORTH.code, "origin", "recruitment"), (SOUTH.code, "destination", "recruitment")):
         cell = row(content["series"]["cells"], *place)
         assert set(cell) == {"area", "role", "task", "status", "reason"}
     other = few.copy()
-    other[0, 0], other[1, 1, 1] = 7, -90
-    before = replace(earlier[0], values=earlier[0].values + np.where(few == 0, 3, 0).ravel())
+    other[0, 0], other[1, 1, 1] = 7 - FAR, -90 - FAR
+    before = replace(earlier[0], values=earlier[0].values + np.where(few == -FAR, 3, 0).ravel())
     again = content_of(world.but(SERIES, ..., other), (before, earlier[1]))
     assert canonical_json(again) == canonical_json(content)
     # The other task of the place is shown, with the count of records that both have.
@@ -263,7 +265,7 @@ def test_a_withheld_cell_has_no_number_and_is_used_in_none() -> None:
 def test_the_gate_leaves_nothing_of_what_it_withholds() -> None:
     world, earlier = series_of(PLAN, [people(PLAN)] * 3)
     few = world.table(SERIES).copy()
-    few[0, 0] = 0
+    few[0, 0] = -FAR
     gated = apply_gate(world.but(SERIES, ..., few).measurements(), earlier).series
     assert isinstance(gated, GatedSeries)
     hidden = np.isnan(gated.running.counts)
@@ -360,7 +362,7 @@ def test_what_is_no_series_of_the_plan_cannot_be_read(spoil: Any) -> None:
 
 def without(rule: str) -> Content:
     """What a coordinator would publish who leaves out one rule of the gate, of numbers that break it."""
-    world, earlier = series_of(PLAN, [people(PLAN, 20, 10)] * 3)
+    world, earlier = series_of(PLAN, [people(PLAN, 34, 17)] * 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(decide, "decide_series", _lenient(rule))
         return content_of(world, earlier)
