@@ -25,3 +25,7 @@ class Outline:
 
 def outline(country: str, regions: Sequence[str]) -> Outline | None:
     return None
+
+
+def geojson(regions: Sequence[str]) -> dict[str, object]:
+    return {"type": "FeatureCollection", "features": []}

@@ -63,7 +63,7 @@ def make_plan(
     pairs = tuple(Corridor(origin=one.code, destination=other.code) for one in super_regions for other in super_regions
                   if one is not other) if corridors else ()
     families = counted_families(super_regions=bool(super_regions), indicators=indicators is not None,
-                                corridors=bool(pairs))
+                                corridors=bool(pairs), series=False)
     fields: dict[str, Any] = {
         "study": "north-coast-2026", "label": "SYNTHETIC", "synthetic": True, "regions_drawn": False,
         "rehearsal": False, "period_end": date(2026, 3 * release_of_year, 30), "tasks": tasks,
@@ -79,7 +79,7 @@ def make_plan(
                                  noise_multiplier=1.4, max_records_per_person=4),
         "statistics": StatisticsSpec(
             period_start=date(2026, 3 * release_of_year - 2, 1), regions=regions, roles=roles, protected=protected,
-            super_regions=super_regions, corridors=pairs, aggregation=Aggregation.LOCAL,
+            super_regions=super_regions, corridors=pairs, series=None, aggregation=Aggregation.LOCAL,
             indicators=indicators and IndicatorsSpec(level=indicators, tags=tuple(Indicator)),
             noise_scales=dict.fromkeys(families, noise_scale), max_roles_per_person=1, flag_threshold=0.5,
             appearances=AppearancesSpec(releases_a_year=4, releases_per_person=2, release_of_year=release_of_year)),
