@@ -6,28 +6,49 @@ DESIGN 8 says which words to use and which to avoid: signal, reviewed records, p
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
-TASKS = {
+Json = Mapping[str, Any]
+
+TASKS: Final = {
     "recruitment": ("Recruitment", "Signals of deceptive or exploitative recruitment."),
     "distress": ("Distress", "Signals that somebody is in distress or asks for help. Distress has many causes; this is "
                              "a separate question from recruitment, and one says nothing about the other."),
 }
-ROLES = {
+ROLES: Final = {
     "origin": ("Origin", "where people are reported to be recruited"),
     "transit": ("Transit", "where people are reported to pass through"),
     "destination": ("Destination", "where people are reported to be taken"),
     "observed": ("Observed", "where the record itself was made or posted"),
 }
-KINDS = {"platform": "Platforms", "ngo": "NGOs", "agency": "Agencies"}
-BANDS = {"higher": "higher than overall", "lower": "lower than overall",
-         "not_distinguishable": "not distinguishable from overall"}
-REASONS = {
-    "too_few_partners": "too few partners, or of too few kinds, cover this region",
+KINDS: Final = {"platform": ("platform", "platforms"), "ngo": ("NGO", "NGOs"), "agency": ("agency", "agencies")}
+LEVELS: Final = {"country": ("country", "countries"), "super_region": ("super-region", "super-regions"),
+                 "region": ("region", "regions")}
+BANDS: Final = {
+    "high": ("▲", "high", "the whole interval lies above the country’s rate"),
+    "medium": ("◆", "medium", "the whole interval lies close to the country’s rate"),
+    "low": ("▼", "low", "the whole interval lies below the country’s rate"),
+    "insufficient": ("○", "insufficient", "cannot be told apart from the country’s rate"),
+}
+"""Mark, name and meaning. The mark and the name say it without colour."""
+TRENDS: Final = {"rose": "rose", "fell": "fell", "no_clear_change": "no clear change"}
+LIFTS: Final = {"more_often": "more often", "less_often": "less often", "no_clear_difference": "no clear difference"}
+REASONS: Final = {
+    "too_few_partners": "too few partners, or of too few kinds, cover this place",
+    "one_partner_dominates": "most of the records come from one partner",
     "too_few_records": "too few records to publish safely",
+    "model_not_good_enough": "the model errs too often on this signal",
     "too_few_signals": "too few signals to publish safely",
-    "insufficient": "insufficient: the noise leaves the rate too uncertain to mean anything",
+    "insufficient": "the interval is too wide to mean anything",
+    "too_few_labelled": "too few records with a known answer to tell how often the model errs",
+}
+PROTECTED: Final = "protected, so nobody is counted here"
+FAMILIES: Final = {
+    "regions": "rates by region", "super_regions": "rates by super-region", "countries": "rates by country",
+    "confusion": "how often the model errs", "indicators": "indicator mix", "corridors": "reported movements",
+    "dominance": "share of each partner (never published)",
 }
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
            "December")
@@ -50,14 +71,61 @@ def day(value: date) -> str:
     return f"{value.day} {_MONTHS[value.month - 1]} {value.year}"
 
 
-def cell_sentence(cell: dict[str, Any], name: str) -> str:
-    """What a tile says when it is read aloud."""
-    place = f"{name} ({cell['region']})"
+def times(factor: float) -> str:
+    """A ratio with so many decimals as it needs: `0.56`, `1.84`, `12.3`, `120`."""
+    return f"{factor:.2f}" if factor < 9.995 else f"{factor:.1f}" if factor < 99.95 else grouped(round(factor))
+
+
+def hundredths(share: float) -> str:
+    """A share as so many of 100, with a decimal where it is below 10: `78`, `1.5`."""
+    return f"{share * 100:.0f}" if share >= 0.0995 else f"{share * 100:.1f}"
+
+
+def band_of_counts(band: Json) -> str:
+    """A class of counts: `11 to 50`, `1,000 or more`."""
+    low, high = band["from"], band["to"]
+    return f"{grouped(low)} or more" if high is None else f"{grouped(low)} to {grouped(high)}"
+
+
+def rate_sentence(cell: Json) -> str:
+    """What a map says of one place when it is read aloud, after the place's name."""
     if cell["status"] != "shown":
-        return f"{place}: withheld, {REASONS[cell['reason']]}"
+        return f"withheld, {REASONS[cell['reason']]}"
     shown = cell["display"]
-    return (f"{place}: {grouped(shown['rate'])} per 10,000 reviewed records, 95 % interval {grouped(shown['lower'])} "
-            f"to {grouped(shown['upper'])}, {BANDS[cell['band']]}")
+    said = (f"{grouped(shown['rate'])} signals in 10,000 reviewed records, 95 % interval {grouped(shown['lower'])} to "
+            f"{grouped(shown['upper'])}")
+    if cell["band"] is None:
+        return said
+    _, name, meaning = BANDS[cell["band"]]
+    return f"{said}; {name}: {meaning}"
+
+
+def change(trend: Json) -> tuple[str, str]:
+    """A trend as its class and its size: `("rose", "by 320 (40 to 600)")`; a fall is told in positive numbers."""
+    low, mid, high = (round(trend[name]) for name in ("lower", "difference", "upper"))
+    name = TRENDS[trend["class"]]
+    if trend["class"] == "fell":
+        low, mid, high = -high, -mid, -low
+    if trend["class"] == "no_clear_change":
+        return name, f"({signed(low)} to {signed(high)})"
+    return name, f"by {grouped(mid)} ({grouped(low)} to {grouped(high)})"
+
+
+def signed(number: int) -> str:
+    """With a true minus sign, and a plus where it is above zero."""
+    return f"{'−' if number < 0 else '+' if number else ''}{grouped(abs(number))}"
+
+
+def counts_once(roles: int) -> str:
+    """How much of a release one person can change."""
+    return ("they change one region in one role by one at most" if roles == 1 else
+            f"they change one region by one at most in each of at most {roles} roles")
+
+
+def counts_in(roles: int) -> str:
+    """Why figures of several roles must not be added up."""
+    return ("A person’s record counts in one region and one role only." if roles == 1 else
+            f"One person may count in up to {roles} roles.")
 
 
 def _percent(share: float) -> str:
@@ -84,6 +152,7 @@ def odds(epsilon: float) -> str:
 
 
 def strength(epsilon: float) -> str:
-    """What an ε of this size is called: the three tiers of Ponomareva et al. 2023, "How to DP-fy ML", section 5.2."""
+    """What an ε of this size is called by the tiers of Ponomareva et al. 2023, "How to DP-fy ML" (JAIR 77)."""
     name = "strong" if epsilon <= 1.0 else "reasonable" if epsilon <= 10.0 else "weak"
-    return f"By the usual yardstick (up to 1 strong, up to 10 reasonable, above that weak) this is a {name} promise."
+    return ("One published guide to private machine learning (Ponomareva and others, 2023) calls a promise strong up to "
+            f"ε = 1 and reasonable up to ε = 10. By it, this one is {name}.")
