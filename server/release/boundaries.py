@@ -10,8 +10,7 @@ from dataclasses import dataclass
 class Shape:
     region: str
     path: str
-    x: float
-    y: float
+    label: tuple[float, float]
     area: float
 
 
@@ -21,6 +20,7 @@ class Outline:
     height: float
     shapes: tuple[Shape, ...]
     rest: str
+    frames: str
 
 
 def outline(country: str, regions: Sequence[str]) -> Outline | None:

@@ -45,6 +45,16 @@ def bin_of(rate: int, edges: Sequence[int]) -> int:
     return next((i for i in range(len(edges) - 2) if rate < edges[i + 1]), len(edges) - 2)
 
 
+def shade_of(rate: int, edges: Sequence[int]) -> int:
+    """Which of `BINS` shades the bin of `rate` has: of fewer bins, the first and the last are as far apart as of all."""
+    return shades(len(edges) - 1)[bin_of(rate, edges)]
+
+
+def shades(bins: int) -> tuple[int, ...]:
+    """The shade of each bin, of `BINS` shades."""
+    return (BINS // 2,) if bins == 1 else tuple(round(i * (BINS - 1) / (bins - 1)) for i in range(bins))
+
+
 def axis_ticks(highest: int, *, wanted: int = 5) -> tuple[int, ...]:
     """Round ticks from 0 to at least `highest`, about `wanted` steps."""
     step = next(iter(_nice_steps(max(1.0, highest / wanted))))

@@ -27,12 +27,12 @@ KINDS: Final = {"platform": ("platform", "platforms"), "ngo": ("NGO", "NGOs"), "
 LEVELS: Final = {"country": ("country", "countries"), "super_region": ("super-region", "super-regions"),
                  "region": ("region", "regions")}
 BANDS: Final = {
-    "high": ("▲", "high", "the whole interval lies above the country’s rate"),
-    "medium": ("◆", "medium", "the whole interval lies close to the country’s rate"),
-    "low": ("▼", "low", "the whole interval lies below the country’s rate"),
+    "high": ("▲", "high", "above the country’s rate"),
+    "medium": ("◆", "medium", "close to the country’s rate"),
+    "low": ("▼", "low", "below the country’s rate"),
     "insufficient": ("○", "insufficient", "cannot be told apart from the country’s rate"),
 }
-"""Mark, name and meaning. The mark and the name say it without colour."""
+"""Mark on a map, name and meaning. The mark and the name say it without colour."""
 TRENDS: Final = {"rose": "rose", "fell": "fell", "no_clear_change": "no clear change"}
 LIFTS: Final = {"more_often": "more often", "less_often": "less often", "no_clear_difference": "no clear difference"}
 REASONS: Final = {

@@ -74,7 +74,7 @@ def make_plan(
             for i, covered in enumerate(coverage)),
         "encoder": EncoderSpec(name="fast-use", version="0.2.1", fingerprint="cd" * 32, dimension=320),
         "model": ModelSpec(hidden_units=None, intercept_scale=0.25, initial_seed=7),
-        "training": TrainingSpec(aggregation=Aggregation.LOCAL, rounds=20, local_steps=3, learning_rate=0.5,
+        "training": TrainingSpec(aggregation=Aggregation.LOCAL, rounds=1, local_steps=1, learning_rate=0.5,
                                  weight_decay=0.0, averaged_share=0.5, sampling_probability=0.1, l2_clip_norm=1.0,
                                  noise_multiplier=1.4, max_records_per_person=4),
         "statistics": StatisticsSpec(
@@ -93,7 +93,7 @@ def make_plan(
     return StudyPlan(**(fields | changes))
 
 
-def make_measurements(plan: StudyPlan, *, seed: int = 3, people: float = 2200, labelled: int = 900) -> Measurements:
+def make_measurements(plan: StudyPlan, *, seed: int = 3, people: float = 2500, labelled: int = 900) -> Measurements:
     """Noisy sums of a drawn world; regions differ in size, so that some are withheld. A later release of a year moves
     some rates."""
     layout, rng = TableLayout(plan), np.random.default_rng(seed)
