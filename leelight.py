@@ -4,6 +4,8 @@
     leelight plan …          what a study plan costs
     leelight partner …       a partner's node
     leelight ledger …        what was spent on a partner's people
+    leelight release …       a coordinator's release: draft, dry run, signatures, publication
+    leelight audit …         whether what a side shows is whole
 """
 
 from __future__ import annotations
@@ -39,18 +41,38 @@ def main() -> None:
     from clients.console import app as partner
     from clients.console_ledger import app as ledger
     from federation.console import plan_app
+    from server.console_release import app as release
 
     app.callback()(_leelight)
     app.command("simulate", add_help_option=False)(_simulate)
     app.add_typer(plan_app(_compose), name="plan", help="Study plans: what they cost.")
     app.add_typer(partner, name="partner", help="A partner's node: make one, take files in, decide about plans.")
     app.add_typer(ledger, name="ledger", help="What was spent on a partner's people, and whether the books fit.")
+    app.add_typer(release, name="release", help="A coordinator's release: draft it, look at it, sign it, publish it.")
+    app.add_typer(audit_app(), name="audit", help="Check what a side shows, from its files alone.")
     app()
+
+
+def audit_app() -> typer.Typer:
+    """The commands that check files from any side, believing nothing in them."""
+    from federation.console_journal import audit_journal
+    from server.console_audit import audit_release
+
+    audit = typer.Typer(no_args_is_help=True, add_completion=False, suggest_commands=False,
+                        pretty_exceptions_enable=False)
+    audit.callback()(_audit)
+    audit.command("journal")(audit_journal)
+    audit.command("release")(audit_release)
+    return audit
 
 
 def _leelight(version: Annotated[bool, typer.Option(
         "--version", help="Print the version and stop.", is_eager=True, callback=_print_version)] = False) -> None:
     """Federated analysis against human trafficking, with every person protected."""
+
+
+def _audit() -> None:
+    """Check what a side shows, from its files alone."""
 
 
 def _simulate() -> None:

@@ -2,7 +2,8 @@
 
 `approvals/<plan hash>.json` holds the decision and the price that was shown when it was taken; `<plan hash>.plan.json`
 beside it is the plan itself, for a later look. A node runs a plan only with an approval that is there, is its own, and
-names the price that the node computes today: a plan does not change, but software can find that it costs more.
+names the price that the node computes today: a plan does not change, but software can find that it costs more. The
+journal holds every decision that was taken, an approval before it counts.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from clients.node import NodeHome
-from clients.private_files import replace_private
-from federation.canonical import canonical_json
-from federation.errors import Refusal, RefusalCode
+from clients.policy import POLICY_FILE
+from federation.canonical import canonical_json, sha256_hex
+from federation.errors import InputError, Refusal, RefusalCode
 from federation.identity import verify
+from federation.journal import PlanApproved, PlanDeclined
 from federation.plan import SignedPlan, StudyPlan
 from federation.plan_parts import Hex32
 from federation.privacy.guarantee import Price, price
+from federation.private_files import replace_private
 
 _PURPOSE = "plan-approval"
 # The same software on another processor may differ in the last digits; a price that moved by more has changed.
@@ -104,15 +107,37 @@ def decide(home: NodeHome, signed: SignedPlan, decision: Decision) -> Approval:
         home: whose decision it is.
         signed: the plan, as `SignedPlan.open` gave it.
         decision: approve or decline.
+
+    Raises:
+        InputError: if the journal cannot be written. Then nothing is approved; a plan that is declined is declined all
+            the same.
     """
     draft = Approval(decision=decision, plan_sha256=signed.sha256, partner=home.settings.name,
                      price=ShownPrice.of(price(signed.plan)), decided_at=datetime.now(UTC).replace(microsecond=0),
                      software=f"leelight {version('leelight')}")
     approval = draft.model_copy(update={"signature": home.signing_key().sign(_PURPOSE, draft.body())})
+    if decision is Decision.APPROVED:
+        home.journal().append(PlanApproved(**_act(home, signed.plan, approval)))
     home.approvals_dir.mkdir(exist_ok=True, mode=0o700)
     replace_private(kept_plan_path(home, signed.sha256), signed.to_json().encode())
     replace_private(approval_path(home, signed.sha256), canonical_json(approval.model_dump(mode="json")))
+    if decision is Decision.DECLINED:
+        try:
+            home.journal().append(PlanDeclined(**_act(home, signed.plan, approval)))
+        except InputError as error:
+            raise InputError(error.name, f"{error.problem}. The plan is declined all the same, and the journal does "
+                             "not hold it", remedy=error.remedy) from None
     return approval
+
+
+def _act(home: NodeHome, plan: StudyPlan, approval: Approval) -> dict[str, Any]:
+    """What the journal says of a decision."""
+    try:
+        rules = sha256_hex((home.path / POLICY_FILE).read_bytes())
+    except OSError:
+        rules = None
+    return {"plan_sha256": approval.plan_sha256, "study": plan.study, "epsilon": approval.price.total,
+            "delta": approval.price.delta, "policy_sha256": rules}
 
 
 def find_approval(home: NodeHome, sha256: str) -> Approval | None:

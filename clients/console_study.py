@@ -71,7 +71,8 @@ def approve(
 def decline(plan: PlanFile, home: Home, as_json: AsJson = False) -> None:
     """Decline a plan. It may be approved later. What it has spent already stays spent.
 
-    Exit code 0: declined, now or before. 2: the plan or the home cannot be used.
+    Exit code 0: declined, now or before. 2: the plan or the home cannot be used; if that is the journal alone, the plan
+    is declined all the same, and the message says so.
     """
     from clients.approvals import Decision, find_approval
 
@@ -135,7 +136,10 @@ def _show(found: Review, plan: Path, home: Path, *, as_json: bool) -> None:
 def _decide(node: NodeHome, signed: SignedPlan, decision: str, *, as_json: bool) -> None:
     from clients.approvals import Decision, approval_path, decide
 
-    approval = decide(node, signed, Decision(decision))
+    try:
+        approval = decide(node, signed, Decision(decision))
+    except InputError as error:
+        _refuse(error)
     if as_json:
         typer.echo(approval.model_dump_json(indent=2))
     else:

@@ -2,7 +2,7 @@
 
 Flower sends the text of an exception to the coordinator as it is. So no exception passes this door: a refusal leaves as
 its code, anything else as `failed`, and the node's own log gets the kind of error and the place in our code, never its
-message, which could quote a record.
+message, which could quote a record. The code that left is an act, and the partner's journal holds it.
 
 Where the node's home is, the partner says: in Flower's node config (`node-home`), or for a simulation on one machine in
 the environment (`LEELIGHT_NODES`, a folder of homes numbered by partition).
@@ -25,6 +25,7 @@ from clients.node import NodeHome
 from clients.policy import Policy
 from clients.sessions import sweep
 from federation.errors import InputError, Refusal, RefusalCode
+from federation.journal import NO_PLAN, Refused
 from federation.messages import Reply, Request, read_request, reply_content
 from federation.plan import SignedPlan, StudyPlan
 from federation.plan_parts import RosterEntry
@@ -64,6 +65,10 @@ def find_home(context: Context) -> NodeHome:
     return NodeHome.load(homes[int(partition)])
 
 
+def _plan_text(context: Context) -> str:
+    return str(context.run_config.get("plan", ""))
+
+
 @lru_cache(maxsize=64)
 def _verified(text: str, trusted_key: str) -> StudyPlan:
     try:
@@ -83,7 +88,7 @@ def open_inquiry(message: Message, context: Context) -> Inquiry:
     """
     home = find_home(context)
     sweep(home.sessions_dir)
-    plan = _verified(str(context.run_config.get("plan", "")), home.settings.coordinator_key)
+    plan = _verified(_plan_text(context), home.settings.coordinator_key)
     entry = listed(home, plan)
     request = read_request(message)
     if request.plan_sha256 != plan.sha256:
@@ -102,13 +107,33 @@ def guarded(handler: Handler) -> Callable[[Message, Context], Message]:
             reply = handler(open_inquiry(message, context))
         except Refusal as refusal:
             log.warning("refused: %s", refusal.code)
-            reply = Reply(code=refusal.code)
+            reply = _declined(context, refusal.code)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # noqa: BLE001  the door: nothing but a fixed code may pass
             frame = traceback.extract_tb(error.__traceback__)[-1]
             log.error("failed: %s at %s:%s", type(error).__name__, Path(frame.filename).name, frame.lineno)
-            reply = Reply(code=RefusalCode.FAILED)
+            reply = _declined(context, RefusalCode.FAILED)
         return Message(reply_content(reply), reply_to=message)
 
     return handle
+
+
+def _declined(context: Context, code: RefusalCode) -> Reply:
+    """The reply that says `code`, and the act in the journal; without a usable journal it is a refusal all the same.
+
+    The same refusal again and again is one act, so that nobody fills the partner's disk by asking.
+    """
+    try:
+        home = find_home(context)
+        home.journal().append(Refused(plan_sha256=_named_plan(home, context), code=code), again=False)
+    except Exception as error:  # noqa: BLE001  whatever is wrong with the journal must not turn a refusal into more
+        log.error("the journal does not hold this refusal: %s", type(error).__name__)
+    return Reply(code=code)
+
+
+def _named_plan(home: NodeHome, context: Context) -> str:
+    try:
+        return _verified(_plan_text(context), home.settings.coordinator_key).sha256
+    except Refusal:
+        return NO_PLAN

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import yaml
 
-from clients.private_files import replace_private
 from federation.errors import InputError
 from federation.plan import StudyPlan
+from federation.private_files import replace_private
 
 KNOWN_FILE = "partners.yaml"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")

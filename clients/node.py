@@ -7,6 +7,7 @@ identity.key     the partner's signing key (0600)                      records.s
 partners.yaml    keys of other partners, confirmed with them (0600)
 quarantine/      rows that could not be taken in                       cache/          features (0700)
 ledger.sqlite    the privacy account, with ledger.head and ledger.lock (0600)
+journal.jsonl    what was decided here and what left, with journal.jsonl.head (0600)
 sessions/        secrets of sums under way (0700)
 ```
 
@@ -28,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from clients.policy import POLICY_FILE, Policy
 from federation.errors import InputError
 from federation.identity import SigningKey, read_secret, write_secret
+from federation.journal import Journal, Side
 from federation.plan_parts import Hex32, OpenShare, RosterEntry, Slug
 from federation.randomness import RandomStream
 from federation.taxonomy import PartnerKind, Task
@@ -160,6 +162,15 @@ class NodeHome:
             InputError: if it is missing, others can read it, or it is no key.
         """
         return SigningKey.load(self.path / "identity.key", lost=_LOST_IDENTITY)
+
+    def journal(self) -> Journal:
+        """The partner's journal, begun if there is none.
+
+        Raises:
+            InputError: as `Journal.open_or_create`.
+        """
+        return Journal.open_or_create(self.path / "journal.jsonl", key=self.signing_key(), owner=self.settings.name,
+                                      side=Side.PARTNER)
 
     def keyed(self, purpose: str) -> KeyedOrder:
         """Choices among this partner's people that come out the same each time and that nobody else can foresee."""

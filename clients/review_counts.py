@@ -55,7 +55,7 @@ def _others(plan: StudyPlan) -> Iterator[str]:
     table = plan.statistics
     yield "how often the model is right about people with a label who did not train it"
     if table.indicators is not None:
-        yield (f"which of {counted(len(table.indicators.tags), 'indicator', 'indicators')} were noted, by "
+        yield (f"which indicators were noted, of {len(table.indicators.tags)} that are listed, by "
                f"{_PLACES[table.indicators.level][0]}")
     if table.corridors:
         yield f"from where to where records lead, for {counted(len(table.corridors), 'pair', 'pairs')} of places"
@@ -70,7 +70,7 @@ def how_counts_leave(plan: StudyPlan) -> Iterator[str]:
            f"{counted(len(blocks), 'table', 'tables')} ({tables}). One person here moves at most "
            f"{sum(block.entries for block in blocks.values())} of them, each by 1. "
            + how_it_leaves(table.aggregation, "the list"))
-    alone = "" if table.aggregation is Aggregation.LOCAL else "in spite of the mask "
-    yield (f"The table by region and partner has a column for each partner: from yours the coordinator {alone}learns, "
+    anyway = "" if table.aggregation is Aggregation.LOCAL else "whatever the mask, "
+    yield (f"The table by region and partner has a column for each partner: from yours the coordinator learns, {anyway}"
            "with noise, how many of your people count in each region. It decides by it what is withheld, and does not "
            "publish it.")

@@ -21,11 +21,11 @@ from typing import Annotated, Literal, Never
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from clients.private_files import replace_private
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import Refusal, RefusalCode
 from federation.identity import SigningKey
 from federation.plan_parts import Hex32
+from federation.private_files import replace_private
 from federation.secagg import Code, Participant, ProtocolError, SessionSpec
 
 _EXCHANGES = 5

@@ -7,7 +7,6 @@ made for a release (domain separation; RFC 8032 for Ed25519 itself).
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -113,9 +112,3 @@ def verify(public: str, purpose: str, message: bytes, signature: str) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
-
-
-def first_unsigned(public: str, purpose: str, signed: Sequence[tuple[bytes, str]]) -> int | None:
-    """Index of the first (message, signature) that `public` did not sign for `purpose`; None if it signed all."""
-    return next((index for index, (message, signature) in enumerate(signed)
-                 if not verify(public, purpose, message, signature)), None)

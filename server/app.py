@@ -52,6 +52,9 @@ def make_app(observer: Observer) -> ServerApp:
         home = find_home(context)
         signed = SignedPlan.open(str(context.run_config["plan"]), trusted_key=home.signing_key().public)
         check_plan(signed.plan)
+        # Before anybody is asked: a journal that cannot be written, or a study that has run, stops it here.
+        home.keep_plan(signed)
+        home.check_not_run(signed)
         home.keep(signed, RoundLoop(grid, signed.plan, observer).run())
 
     return server_app

@@ -1,40 +1,42 @@
-"""The coordinator's home: its key, and what came out of a study.
+"""The coordinator's home: its key, its journal, the studies that have run, and what is drafted and published of them.
 
-The ServerApp only keeps the outcome. Making a release of it is a step of its own, taken by the coordinator afterwards:
-nothing is published because a run happened to end.
+The ServerApp only keeps the outcome of a study. Making a release of it is a matter of its own (`server.release`), taken
+in steps by several people afterwards: nothing is published because a run happened to end.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
-from safetensors.numpy import load_file, save_file
-
-from federation.canonical import sha256_hex
 from federation.errors import InputError
 from federation.identity import SigningKey
+from federation.journal import Entry, Journal, PlanSigned, Side, StudyRun, read_journal, verify_journal
 from federation.messages import Arrays
-from federation.plan import SignedPlan
-from federation.privacy.guarantee import table_variances
-from federation.statistics import Measurements, TableLayout
+from federation.plan import SignedPlan, StudyPlan, read_plan_file
+from federation.private_files import locked_within, sync_folder
+from federation.statistics import Measurements
 from server.rounds import StudyOutcome
+from server.studies import Study
 
-if TYPE_CHECKING:
-    from server.release.bundle import Release
+_LOCK_SECONDS = 60.0
 
 
 class CoordinatorHome:
     """A folder on the coordinator's disk.
 
     ```
-    coordinator.key      signing key (0600)
-    plan.json            the signed plan                 model.safetensors   the published model
-    measurements.json    the sum of noisy tables         stages.json         who answered, was late, declined
-    release/             what is published
+    coordinator.key   signing key (0600)
+    plan.json         the plan of the study at hand, signed, as it is sent to the partners
+    studies/PLAN/     what a study left (`Study`), by the first digits of the plan's hash
+    drafts/CONTENT/   releases that are not published, by the first digits of the content's hash
+    releases/         what is published, by the end of the period and the content's hash
+    journal.jsonl     what was signed, run, drafted and published, with journal.jsonl.head
     ```
     """
 
@@ -48,68 +50,184 @@ class CoordinatorHome:
         (key or SigningKey.generate()).save(path / "coordinator.key")
         return cls(path)
 
+    @classmethod
+    def load(cls, path: Path) -> CoordinatorHome:
+        """Open a home that is there.
+
+        Raises:
+            InputError: if there is none.
+        """
+        if not (path / "coordinator.key").is_file():
+            raise InputError(str(path), "is not a coordinator's home: it holds no coordinator.key",
+                             remedy="give the folder that the coordinator's server was started with")
+        return cls(path)
+
     def signing_key(self) -> SigningKey:
         return SigningKey.load(self.path / "coordinator.key")
-
-    @property
-    def release_dir(self) -> Path:
-        return self.path / "release"
-
-    @property
-    def model_path(self) -> Path:
-        return self.path / "model.safetensors"
 
     @property
     def plan_path(self) -> Path:
         return self.path / "plan.json"
 
-    def keep_plan(self, signed: SignedPlan) -> None:
-        """Write the signed plan, as it is sent to the partners."""
-        self.plan_path.write_text(signed.to_json() + "\n", encoding="utf-8")
+    @property
+    def drafts(self) -> Path:
+        return self.path / "drafts"
 
-    def keep(self, signed: SignedPlan, outcome: StudyOutcome) -> None:
-        """Write what a study left."""
-        self.keep_plan(signed)
-        save_file(outcome.model, self.model_path, metadata={"plan_sha256": signed.sha256})
-        measured = {"plan_sha256": signed.sha256, "values": outcome.measurements.values.tolist(),
-                    "partners": outcome.measurements.partners}
-        (self.path / "measurements.json").write_text(json.dumps(measured) + "\n", encoding="utf-8")
-        stages = [asdict(stage) for stage in outcome.stages]
-        (self.path / "stages.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
+    @property
+    def releases(self) -> Path:
+        return self.path / "releases"
 
-    def signed_plan(self) -> SignedPlan:
-        """The plan of the study that was kept here, verified again.
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the home for one process: nobody drafts, signs or publishes beside it.
+
+        Raises:
+            InputError: if another process holds it for a minute.
+        """
+        handle = os.open(self.path / "home.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not locked_within(handle, _LOCK_SECONDS):
+                raise InputError(str(self.path), f"another process has held it for {_LOCK_SECONDS:g} seconds",
+                                 remedy="wait until it is done; end the process that hangs, if one does")
+            yield
+        finally:
+            os.close(handle)
+
+    def journal(self, plan: StudyPlan) -> Journal:
+        """The coordinator's journal, to note what is done under `plan`.
+
+        Raises:
+            InputError: as `Journal.open_or_create`.
+        """
+        return Journal.open_or_create(self.path / "journal.jsonl", key=self.signing_key(), owner="coordinator",
+                                      side=Side.COORDINATOR, clock=_clock(plan))
+
+    def journal_text(self) -> bytes:
+        """The journal as it is now.
+
+        Raises:
+            InputError: if it cannot be read.
+        """
+        try:
+            return read_journal(self.path / "journal.jsonl")
+        except OSError as error:
+            raise InputError(str(self.path / "journal.jsonl"), f"cannot be read ({error.strerror})",
+                             remedy="bring it back from a backup") from None
+
+    def entries(self) -> tuple[Entry, ...]:
+        """What is in the journal.
 
         Raises:
             InputError: if it does not check out.
         """
-        return SignedPlan.open(self.plan_path.read_text(encoding="utf-8"),
-                               trusted_key=self.signing_key().public)
+        report = verify_journal(self.journal_text(), public_key=self.signing_key().public)
+        if report.problem is not None:
+            raise InputError(str(self.path / "journal.jsonl"),
+                             f"line {report.problem.line} {report.problem.words}", remedy="bring it back from a backup")
+        return report.entries
 
-    def model(self) -> Arrays:
-        """The published model."""
-        return load_file(self.model_path)
+    def keep_plan(self, signed: SignedPlan) -> None:
+        """Write the signed plan, as it is sent to the partners, and that it was signed. A plan that is here stays."""
+        text = signed.to_json() + "\n"
+        if self.plan_path.is_file() and self.plan_path.read_text(encoding="utf-8") == text:
+            return
+        self.journal(signed.plan).append(PlanSigned(plan_sha256=signed.sha256, study=signed.plan.study))
+        self.plan_path.write_text(text, encoding="utf-8")
 
-    def measurements(self) -> Measurements:
-        """The sum of noisy tables.
+    def signed_plan(self) -> SignedPlan:
+        """The plan of the study at hand, verified again.
 
         Raises:
-            InputError: if it was kept for another plan.
+            InputError: if it does not check out.
         """
-        plan = self.signed_plan()
-        kept = json.loads((self.path / "measurements.json").read_text(encoding="utf-8"))
-        if kept["plan_sha256"] != plan.sha256:
-            raise InputError("measurements.json", "belongs to another plan", remedy="run the study again")
-        layout, partners = TableLayout(plan.plan), tuple(kept["partners"])
-        return Measurements(layout=layout, values=layout.check(np.array(kept["values"], dtype=np.int64)),
-                            variances=table_variances(plan.plan, len(partners)), partners=partners)
+        return SignedPlan.open(read_plan_file(self.plan_path), trusted_key=self.signing_key().public)
 
-    def release(self) -> Release:
-        """Make the release of the study that was kept here, sign it and write it to `release/`."""
-        # Imported here: the ServerApp keeps outcomes and has no use for templates.
-        from server.release.bundle import write_release
+    def study(self, plan_sha256: str) -> Study:
+        """Where the study of a plan is kept, or will be."""
+        return Study(self.path / "studies" / plan_sha256[:16])
 
+    def check_not_run(self, signed: SignedPlan) -> None:
+        """Nothing, if the study of this plan has not been measured.
+
+        Raises:
+            InputError: if it has. Another draw of the noise for the same cells would tell more about people than the
+                plan says.
+        """
+        if self.study(signed.sha256).path.exists():
+            raise InputError(f"plan {signed.sha256[:16]}…", "its study has run, and what was measured is kept",
+                             bound="one run a plan", remedy="make a release of it, or sign a plan for another study")
+
+    def keep(self, signed: SignedPlan, outcome: StudyOutcome) -> None:
+        """Write what a study left, whole or not at all, and that it ran.
+
+        Raises:
+            InputError: if the study has run before.
+        """
+        self.keep_plan(signed)
+        self.check_not_run(signed)
+        study = self.study(signed.sha256)
+        study.path.parent.mkdir(mode=0o700, exist_ok=True)
+        part = Path(tempfile.mkdtemp(dir=study.path.parent, prefix=".", suffix=".part"))
+        try:
+            Study(part).write(signed, outcome)
+            sync_folder(part)
+            part.rename(study.path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+        sync_folder(study.path.parent)
+        self.note_run(signed)
+
+    def note_run(self, signed: SignedPlan) -> None:
+        """Have it in the journal that the study ran; a process may have died before it was."""
+        study = self.study(signed.sha256)
+        ran = StudyRun(plan_sha256=signed.sha256, model_sha256=study.model_sha256,
+                       partners=tuple(sorted(study.measurements(signed.plan).partners)),
+                       measurements_sha256=study.commitment)
+        if ran not in [entry.facts for entry in self.entries()]:
+            self.journal(signed.plan).append(ran)
+
+    def model(self) -> Arrays:
+        """The published model of the study at hand."""
+        return self.study(self.signed_plan().sha256).model()
+
+    def measurements(self) -> Measurements:
+        """The noisy sums of the study at hand.
+
+        Raises:
+            InputError: if they are not there, or are not those of the plan.
+        """
         signed = self.signed_plan()
-        return write_release(self.release_dir, plan=signed.plan, plan_sha256=signed.sha256, tables=self.tables(),
-                             model_sha256=sha256_hex(self.model_path.read_bytes()), key=self.signing_key(),
-                             released_on=signed.plan.period_end)
+        return self.study(signed.sha256).measurements(signed.plan)
+
+    def release(self, signers: Mapping[str, SigningKey]) -> Path:
+        """Draft, sign and publish the release of the study at hand, on the first day on which it may be out.
+
+        For simulations, where one process holds everybody's keys. Elsewhere each step is somebody else's.
+
+        Args:
+            signers: keys of as many people as the plan asks for, by name.
+
+        Raises:
+            InputError: if it cannot be published.
+        """
+        # Imported here: the ServerApp keeps outcomes and has no use for templates.
+        from server.release.drafts import make_draft
+        from server.release.publication import earliest_day, publish, sign_draft
+
+        plan = self.signed_plan().plan
+        day = earliest_day(plan)
+        if not plan.rehearsal:
+            day = max(day, _clock(plan)().date())
+        draft = make_draft(self, released_on=day)
+        for name, key in signers.items():
+            sign_draft(self, draft.path.name, name=name, key=key)
+        return publish(self, draft.path.name, today=day)
+
+
+def _clock(plan: StudyPlan) -> Callable[[], datetime]:
+    """The time; in a rehearsal the first moment at which its release may be out, so that a run can be repeated."""
+    if not plan.rehearsal:
+        return lambda: datetime.now(UTC)
+    day = plan.period_end + timedelta(days=plan.release.embargo_days)
+    return lambda: datetime.combine(day, time(), UTC)

@@ -125,9 +125,9 @@ class TerminalDisplay:
         for task, figures in result.quality.items():
             self.console.print(_quality_table(task.value, figures, result.test_people))
         shown, total = cells
-        out = result.folder / "coordinator" / "release"
         self.console.print(f"Released {shown} of {total} cells; the rest are withheld. {seconds:.0f} s in all.")
-        self.console.print(f"Open     {out / 'index.html'}", soft_wrap=True)
+        self.console.print(f"Open     {result.release / 'index.html'}", soft_wrap=True)
+        self.console.print(f"Check    leelight audit release {result.release}", soft_wrap=True)
         self.console.print(f"Results  {result.folder / 'results.json'}", soft_wrap=True)
 
 

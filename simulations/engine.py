@@ -83,7 +83,7 @@ def run_flower(signed: SignedPlan, coordinator: CoordinatorHome, homes: Sequence
             env=environment, cwd=scratch, capture_output=True, text=True, check=False,
             timeout=60 + signed.plan.conduct.stage_deadline_seconds * (2 + signed.plan.training.rounds))
         (scratch / "flwr.log").write_text(finished.stdout + finished.stderr, encoding="utf-8")
-    if not coordinator.model_path.is_file():
+    if not coordinator.study(signed.sha256).path.is_dir():
         raise InputError("simulation.engine", "Flower's engine did not finish the study",
                          remedy=f"read {scratch / 'flwr.log'} and {scratch / 'superlink.log'}")
 

@@ -65,6 +65,7 @@ class FederationResult:
 
     plan: StudyPlan
     folder: Path
+    release: Path
     sources: tuple[SourceOutcome, ...]
     quality: Comparison
     test_people: int
@@ -112,9 +113,10 @@ def run_federation(settings: Settings, folder: Path, display: Display) -> Federa
         run_flower(signed, coordinator, homes)
     else:
         run_in_process(signed, coordinator, homes, display)
-    coordinator.release()
+    release = coordinator.release(signer_keys(settings))
     quality, people = _compare(settings, plan, coordinator, homes, display)
-    result = FederationResult(plan=plan, folder=folder, sources=tuple(sources), quality=quality, test_people=people)
+    result = FederationResult(plan=plan, folder=folder, release=release, sources=tuple(sources), quality=quality,
+                              test_people=people)
     (folder / "results.json").write_text(json.dumps(as_json(result), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return result
 
@@ -180,12 +182,20 @@ def _enter(quality: Comparison, method: str, figures: dict[Task, Quality]) -> No
         quality[task][method] = figure.as_dict()
 
 
+def release_of(result: FederationResult) -> dict[str, Any]:
+    """The release that a run published, as it is in `release.json`."""
+    found: dict[str, Any] = json.loads((result.release / "release.json").read_text(encoding="utf-8"))
+    return found
+
+
 def as_json(result: FederationResult) -> dict[str, Any]:
     """The machine-readable summary of a run. Holds no record, and no count that a partner's report did not hold."""
     plan = result.plan
     return {
         "label": plan.label, "plan_sha256": plan.sha256, "study": plan.study, "test_people": result.test_people,
         "privacy": plan.privacy.model_dump(mode="json"),
+        "release": {"folder": result.release.relative_to(result.folder).as_posix(),
+                    "content_sha256": release_of(result)["content_sha256"]},
         "quality": {task.value: figures for task, figures in result.quality.items()},
         "problems": {source.partner: source.problem for source in result.sources if source.problem},
     }

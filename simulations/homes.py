@@ -120,15 +120,16 @@ class IngestJob:
 
 
 @lru_cache(maxsize=1)
-def _world(settings: Settings) -> World:
-    return settings.open_world()
+def _world(settings: str) -> World:
+    """The world of settings, given as JSON: they hold tables, so they cannot be looked up by themselves."""
+    return Settings.model_validate_json(settings).open_world()
 
 
 def ingest(job: IngestJob, progress: Callable[[int], None]) -> SourceOutcome:
     """Let a world write a partner's file and take it in; a problem is told, and stops nobody else."""
     home, report, problem = job.home, None, ""
     try:
-        world = _world(job.settings)
+        world = _world(job.settings.model_dump_json())
         partner = find_partner(world.partners, home.settings.name)
         source = world.write(partner.name, home.path / "inbox")
         with RecordStore(home.store_path) as store:

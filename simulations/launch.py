@@ -5,7 +5,6 @@ Exit codes: 0 done; 2 the configuration or the input cannot be used; 3 too few p
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -67,12 +66,11 @@ def _run(settings: Settings, folder: Path, console: Console) -> None:
     with console.status("Starting"):
         from server.rounds import StudyStopped
         from simulations.display import TerminalDisplay, count_cells, relative
-        from simulations.federation import run_federation
+        from simulations.federation import release_of, run_federation
     with TerminalDisplay(console) as display:
         try:
             result = run_federation(settings, relative(folder), display)
         except StudyStopped as stopped:
             _say(console, "The study stopped.", stopped)
             sys.exit(3)
-        release = json.loads((result.folder / "coordinator/release/release.json").read_text(encoding="utf-8"))
-        display.finished(result, count_cells(release), time.monotonic() - started)
+        display.finished(result, count_cells(release_of(result)), time.monotonic() - started)

@@ -86,7 +86,7 @@ RELEASE = ReleaseSpec(
                   for name in ("officer1", "officer2", "officer3")))
 
 
-def make_statistics(*, noise_scale: float = 4.0, **changes: Any) -> StatisticsSpec:
+def make_statistics(*, noise_scale: float = 6.0, **changes: Any) -> StatisticsSpec:
     """All families of tables over three regions of one invented country.
 
     `noise_scale` is that of every family that is counted but those in `COARSE`.
@@ -104,7 +104,7 @@ def make_statistics(*, noise_scale: float = 4.0, **changes: Any) -> StatisticsSp
 
 
 def make_plan(partners: int = 3, *, slots: int = 32, quorum: int | None = None, deadline: float = 20.0,
-              secure: str = "", colluders: int = 0, noise_scale: float = 4.0,
+              secure: str = "", colluders: int = 0, noise_scale: float = 6.0,
               statistics: Mapping[str, Any] | None = None, **training: Any) -> StudyPlan:
     """A valid plan with its true price; keyword arguments change the training part, `statistics` those of the tables.
 

@@ -8,11 +8,7 @@ that, as long as it was not copied back together with the ledger. So it can lie 
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, NamedTuple
 
@@ -20,12 +16,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clients.ledger.problems import unusable
 from federation.canonical import canonical_json, sha256_hex
-from federation.identity import SigningKey, first_unsigned, verify
+from federation.identity import SigningKey, verify
 from federation.plan_parts import Hex32
+from federation.signatures import seeking_unsigned
 
 GENESIS = "0" * 64
 """What the first link names as the hash before it."""
-_WORTH_A_PROCESS, _MOST_WORKERS = 4_000, 8
 _ENTRY, _HEAD = "ledger-entry", "ledger-head"
 
 
@@ -117,46 +113,11 @@ def _head_message(seq: int, found: str) -> bytes:
 def checking_signatures(links: Sequence[Link], public_key: str) -> Iterator[None]:
     """Check that `public_key` signed each of `links`, beside whatever the body of the `with` does.
 
-    Checking a signature takes five times as long as all else that is checked of an entry, and holds the interpreter's
-    lock; so where there are thousands, other processes share the work.
-
     Raises:
         Refusal: `ledger_unusable`, on leaving.
     """
-    workers = min(_MOST_WORKERS, os.cpu_count() or 1)
-    if workers == 1 or len(links) < _WORTH_A_PROCESS:
-        yield
-        for link in links:
-            check_signature(link, public_key)
-        return
     signed = [(link.hash.encode(), link.signature) for link in links]
-    size = -(-len(signed) // workers)
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        parts = [_elsewhere(pool, public_key, signed[start:start + size]) for start in range(0, len(signed), size)]
+    with seeking_unsigned(public_key, _ENTRY, signed) as first_unsigned:
         yield
-        for number, part in enumerate(parts):
-            if (bad := part()) is not None:
-                check_signature(links[number * size + bad], public_key)
-
-
-def _elsewhere(pool: ProcessPoolExecutor, public_key: str, signed: list[tuple[bytes, str]]) -> Callable[[], int | None]:
-    """Start `first_unsigned` in another process, and give back what waits for it.
-
-    Where there is no other process (a script without a main guard, or no memory) it is done here: slower, as thorough.
-    """
-    def here() -> int | None:
-        return first_unsigned(public_key, _ENTRY, signed)
-
-    def wait() -> int | None:
-        try:
-            return part.result()
-        except (BrokenProcessPool, OSError):
-            return here()
-
-    try:
-        part = pool.submit(first_unsigned, public_key, _ENTRY, signed)
-    except (BrokenProcessPool, OSError, ValueError):
-        # ValueError: a pool whose first process died at once closes its pipes while the second is being started, which
-        # finds one number among its descriptors twice.
-        return here
-    return wait
+        if (bad := first_unsigned()) is not None:
+            check_signature(links[bad], public_key)

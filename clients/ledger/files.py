@@ -6,10 +6,8 @@ cut short leaves nothing. The head is written whole under another name and moved
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,8 +29,7 @@ from sqlalchemy.exc import DBAPIError
 from clients.ledger.chain import Head, Link
 from clients.ledger.problems import refusal, unusable
 from federation.errors import RefusalCode
-
-_POLL_SECONDS = 0.02
+from federation.private_files import locked_within, sync_folder
 
 _tables = MetaData()
 _entries = Table(
@@ -73,12 +70,9 @@ class LedgerFiles:
         with _trouble(self._lock):
             handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            end = time.monotonic() + wait_seconds
-            while not _try_lock(handle):
-                if time.monotonic() >= end:
-                    raise refusal(RefusalCode.BUSY, str(self._lock), f"another request has held it for {wait_seconds:g}"
-                                  " seconds", "wait until it is done; end the process that hangs, if one does")
-                time.sleep(_POLL_SECONDS)
+            if not locked_within(handle, wait_seconds):
+                raise refusal(RefusalCode.BUSY, str(self._lock), f"another request has held it for {wait_seconds:g} "
+                              "seconds", "wait until it is done; end the process that hangs, if one does")
             yield
         finally:
             os.close(handle)
@@ -89,7 +83,7 @@ class LedgerFiles:
         with _trouble(self._lock):
             handle = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            yield _try_lock(handle)
+            yield locked_within(handle, 0.0)
         finally:
             os.close(handle)
 
@@ -99,7 +93,7 @@ class LedgerFiles:
             with suppress(FileExistsError):
                 os.close(os.open(self.database, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             _tables.create_all(self._connect())
-            _sync_folder(self.database.parent)
+            sync_folder(self.database.parent)
 
     def check_private(self) -> None:
         """Refuse a ledger that others on the machine can read or change."""
@@ -183,7 +177,7 @@ class LedgerFiles:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self.head)
-            _sync_folder(self.head.parent)
+            sync_folder(self.head.parent)
 
     def close(self) -> None:
         """Release the files."""
@@ -200,22 +194,6 @@ class LedgerFiles:
 def _configure(connection: sqlite3.Connection, _: object) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _try_lock(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _remedy(error: BaseException | None) -> str:

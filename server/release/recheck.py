@@ -57,8 +57,9 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
         again = decide_indicators(plan, mix.counts, gated.calibrations, variances[Family.INDICATORS],
                                   coverage=coverage, one_partner=_nobody(len(mix.counts)))
         found += [*_differ("indicators", rows, mix.cells, again.cells),
-                  *_differ("indicators", [row for row in rows for _ in range(mix.lifts.shape[-1])], mix.lifts,
-                           again.lifts),
+                  *_differ("indicators", [{**row, "indicator": lift["indicator"]} for row in rows
+                                          for lift in row.get("lifts", ())],
+                           mix.lifts[mix.cells == 0], again.lifts[mix.cells == 0]),
                   *_of_the_model("indicators", rows, mix.cells, usable)]
     if gated.corridors is not None:
         pairs, rows = gated.corridors, content["corridors"]
@@ -74,7 +75,8 @@ def _nobody(places: int) -> BoolArray:
 
 
 def _where(row: dict[str, Any]) -> str:
-    return " ".join(str(row[key]) for key in ("area", "origin", "destination", "role", "task") if key in row)
+    return " ".join(str(row[key]) for key in ("area", "origin", "destination", "role", "task", "indicator")
+                    if key in row)
 
 
 def _few_labelled(rows: Rows, plan: StudyPlan, gated: Gated) -> Iterator[str]:

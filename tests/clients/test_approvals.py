@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from clients import approvals, private_files
+from clients import approvals
 from clients.approvals import Approval, Decision, approval_path, decide, find_approval, kept_plan_path, require_approval
 from clients.node import NodeHome
+from federation import private_files
 from federation.canonical import canonical_json
 from federation.errors import Refusal, RefusalCode
 from federation.identity import SigningKey
@@ -178,8 +179,13 @@ def test_a_crash_while_deciding_leaves_the_earlier_decision(home: NodeHome, plan
     def crash(_: int) -> None:
         raise OSError("no space left on device")
 
-    with monkeypatch.context() as patch:
+    def from_now_on(path: Path, data: bytes) -> None:
+        # The journal was written before.
         patch.setattr(private_files.os, "fsync", crash)
+        private_files.replace_private(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(approvals, "replace_private", from_now_on)
         with pytest.raises(OSError, match="space"):
             approve(home, plan)
     assert "declined" in refused(home, plan)

@@ -15,10 +15,10 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from clients.ledger import Ledger, Stage, restore_head
-from clients.ledger import chain as chain_module
 from clients.ledger.chain import BEGINNING, Head, Link, next_link
 from clients.ledger.entries import Entry, Opened, Reserved, StudyHeld, decode, encode
 from clients.ledger.files import LedgerFiles
+from federation import signatures
 from federation.errors import Refusal, RefusalCode
 from federation.identity import SigningKey
 from tests.clients.ledgers import KEY, WIDE, Clock, Work, ask, never, open_ledger, refusal_of, refused, study
@@ -406,8 +406,8 @@ def test_the_full_check_looks_at_every_signature(
 ) -> None:
     # A forged signature in the middle, with the chain after it made to fit.
     if workers != "none":
-        monkeypatch.setattr(chain_module, "_WORTH_A_PROCESS", 2)
-        monkeypatch.setattr(chain_module.os, "cpu_count", lambda: 2)
+        monkeypatch.setattr(signatures, "_WORTH_A_PROCESS", 2)
+        monkeypatch.setattr(signatures.os, "cpu_count", lambda: 2)
     if workers == "two that die":
         request.addfinalizer(lambda: multiprocessing.set_executable(sys.executable))
         multiprocessing.set_executable("/bin/false")

@@ -33,7 +33,7 @@ from federation.privacy.guarantee import price
 from federation.privacy.units import up
 from federation.records import RegionMention
 from federation.taxonomy import LabelValue, PartnerKind, RegionRole, Task
-from tests.worlds import COORDINATOR, DAY, POLICY, make_home, make_plan, make_records, sign
+from tests.worlds import COORDINATOR, DAY, POLICY, make_home, make_plan, make_records, make_statistics, sign
 
 ROOT = Path(__file__).parents[2]
 INIT = ["--name", "shelter-north", "--kind", "ngo", "--slots", "512", "--region", "RO-IS", "--region", "RO-VS",
@@ -210,25 +210,32 @@ What will be computed
     with at most 4 records of each person. Texts are turned into numbers on this machine by
     hashed-ngrams 1.
   Counting: how many people have a record in each of 3 regions as origin and observed, and how many
-    of those the model flags for recruitment and distress. Each person counts once.
-  Publishing: rates by region with their uncertainty. Cells that are meant to hold fewer than 11
-    people are withheld.
+    of those the model flags for recruitment and distress; the same for 2 groups of regions and 1
+    country. Each person counts in one region in one role, through records from 2026-04-01 to
+    2026-06-30. This is study 2 of 4 a year; a person may count in all of them.
+  Counting, too: how often the model is right about people with a label who did not train it; which
+    indicators were noted, of 3 that are listed, by country; from where to where records lead, for 4
+    pairs of places; how many people each partner counts in each region, to see where one partner
+    makes up most of it.
+  Publishing: rates by region with their uncertainty, no earlier than 30 days after the period.
+    Numbers that are meant to stand for fewer than 11 people are withheld. 2 of 3 named people must
+    sign first.
 
 On whom (these numbers are exact, for your eyes, and stay here)
   20 people here. 16 train the model, with 31 records.
-  2 people do not train: held out to measure the model at home (about 20% of people, chosen by lot;
-    they are never trained on).
+  2 people do not train: held out to measure the model (about 20% of people, chosen by lot; they are
+    never trained on).
   2 people do not train: none of their records is labelled positive or negative for recruitment or
     distress.
-  20 people count in the table.
+  20 people count in the tables.
 
 What it costs each of these people
-  Learning ε = 1.555, counting ε = 3.714, together ε = 4.145, each at δ = 1e-05. Lower is safer.
+  Learning ε = 1.555, counting ε = 3.047, together ε = 3.540, each at δ = 1e-05. Lower is safer.
   That means: somebody who sees everything that leaves here, knows everybody else in your records,
     and guesses whether one person is in them, being wrong about 1 in 100 people who are not, is
-    right about at most 64 in 100 who are.
-  For a person with records at several of the partners: 2 partners ε = 6.216, 3 partners ε = 7.921,
-    5 partners ε = 10.826.
+    right about at most 35 in 100 who are.
+  For a person with records at several of the partners: 2 partners ε = 5.287, 3 partners ε = 6.718,
+    5 partners ε = 9.143.
 
 What remains in the account
   No account is open yet: it opens when the first study begins. Your ceilings: ε = 50 a study, 100 a
@@ -237,15 +244,21 @@ What remains in the account
 What leaves this house
   2 model updates, one in each round, of 130 numbers. All the noise is added on this machine before
     an update leaves.
-  One table of 3 regions × 2 roles × 3 numbers (people, and people flagged for recruitment and
-    distress). All the noise is added on this machine before the table leaves.
+  One list of 97 numbers in 7 tables (people, and people flagged, by region and role: 18; the same
+    by group of regions: 12; the same by country: 6; where the model is right and wrong: 8;
+    indicators among people flagged and not: 32; people by pair of places: 12; people by region and
+    partner: 9). One person here moves at most 23 of them, each by 1. All the noise is added on this
+    machine before the list leaves.
+  The table by region and partner has a column for each partner: from yours the coordinator learns,
+    with noise, how many of your people count in each region. It decides by it what is withheld, and
+    does not publish it.
   Your partner's name and, where this node declines, one of a few fixed words.
 
 What never leaves
   Records, texts, person ids and their pseudonyms, labels, and which records or people the model
     flags.
   The exact number of your records or people: learning uses your public number of slots instead (the
-    round number in node.yaml that your people fit into), and every count in the table carries
+    round number in node.yaml that your people fit into), and every count in the tables carries
     noise.
 
 Not covered
@@ -257,21 +270,22 @@ Your rules
   kept    plans: this plan (allowed: any plan that you approve)
   kept    tasks: recruitment, distress (allowed: recruitment, distress)
   kept    encoders: hashed-ngrams (allowed: hashed-ngrams)
-  kept    statistics: regional_table (allowed: regional_table)
+  kept    statistics: regional_table, indicators, corridors (allowed: regional_table, indicators,
+    corridors)
   kept    minimum_partners: 3 (allowed: at least 1); partners that must answer
   kept    least_noise_multiplier: 5 (allowed: at least 1); noise of a training step, in clip norms
   kept    least_l2_clip_norm: 0.5 (allowed: at least 0.1); clip norm: the most that one person can
     move a training step
-  kept    least_table_noise_scale: 2 (allowed: at least 1); noise in each number of the table, in
-    people
+  kept    least_table_noise_scale: 6 (allowed: at least 1); noise in each number of the table that
+    has least, in people
   kept    distributed_noise: none (allowed: statistics, training); parts whose noise is in the sum
     of all partners alone
   kept    ceilings.delta: δ = 1e-05 (allowed: at most 1e-05)
-  kept    ceilings.round: ε = 3.714 for the request that costs most (at δ = 1e-05) (allowed: at most
+  kept    ceilings.round: ε = 3.047 for the request that costs most (at δ = 1e-05) (allowed: at most
     20)
-  kept    ceilings.study: ε = 4.145 for the study (at δ = 1e-05) (allowed: at most 50)
-  kept    ceilings.year: ε = 4.145 for the study alone (at δ = 1e-05) (allowed: at most 100)
-  kept    ceilings.total: ε = 4.145 for the study alone (at δ = 1e-05) (allowed: at most 200)
+  kept    ceilings.study: ε = 3.540 for the study (at δ = 1e-05) (allowed: at most 50)
+  kept    ceilings.year: ε = 3.540 for the study alone (at δ = 1e-05) (allowed: at most 100)
+  kept    ceilings.total: ε = 3.540 for the study alone (at δ = 1e-05) (allowed: at most 200)
   kept    rehearsal: a rehearsal, which protects nobody (allowed: real studies and rehearsals)
 
 How to decide
@@ -307,7 +321,9 @@ def test_a_review_of_secure_sums_says_whom_to_ask_for_what(tmp_path: Path) -> No
     assert ("noise in the sum protects them as long as at most 1 of the 4 partners works with the coordinator "
             "(partners that it controls count as such), and protects a person with records at several partners less; "
             "in return the results are sharper. At least 3 partners are in every sum." in told)
-    assert "the table leaves under a mask: the coordinator learns the sum over the partners, and not yours." in told
+    assert "the list leaves under a mask: the coordinator learns the sum over the partners, and not yours." in told
+    assert ("has a column for each partner: from yours the coordinator learns, whatever the mask, with noise, how many "
+            "of your people count in each region. It decides by it what is withheld, and does not publish it." in told)
     assert "These figures hold while at most 1 of the 4 partners works with the coordinator" in told
     assert "yours alone" not in told
     found = json.loads(run("review", tmp_path / "plan.json", "--home", home.path, "--json").stdout)
@@ -370,7 +386,7 @@ def test_a_review_tells_of_records_without_a_person(tmp_path: Path, plan_file: P
     home = make_home(tmp_path, 0, records=records, policy=POLICY.model_copy(update={"records_without_person_id": rule}))
     output = " ".join(run("review", plan_file, "--home", home.path).stdout.split())
     assert sentence in output
-    assert f"{30 if rule == 'refuse' else 40} people count in the table" in output
+    assert f"{30 if rule == 'refuse' else 40} people count in the tables" in output
 
 
 def test_everybody_who_drops_out_is_given_a_reason(tmp_path: Path, plan_file: Path, plan: StudyPlan) -> None:
@@ -387,10 +403,14 @@ def test_everybody_who_drops_out_is_given_a_reason(tmp_path: Path, plan_file: Pa
     labelled = {record.actor_key for record in records[:38] if any(
         label.value in (LabelValue.POSITIVE, LabelValue.NEGATIVE) for label in record.labels)}
     assert found["training_people"] + found["held_out_people"] == len(labelled)
-    assert found["counted_people"] == len(here - lost)
+    # Who has no place here may still count in the table of how often the model is right.
+    secret = home.keyed("holdout")
+    measured = {key for key in lost & labelled if secret.value(key) < plan.holdout_share}
+    assert found["counted_people"] == len(here - lost | measured)
     output = " ".join(run("review", plan_file, "--home", home.path).stdout.split())
     for said in (f"{len(here)} people here", f"{found['held_out_people']} people do not train: held out to measure",
-                 f"{len(lost)} people do not count: none of their records has a region of the plan as origin or obs",
+                 f"{len(lost - measured)} people do not count: none of their records is of the period and has a "
+                 "region of the plan as origin or observed.",
                  "2 records take no part: retention has ended"):
         assert said in output
 
@@ -483,7 +503,7 @@ def test_approving_shows_the_review_and_asks_for_the_name(home: NodeHome, plan: 
     assert places == sorted(places)
     assert require_approval(home, plan).decision is Decision.APPROVED
     again = run("review", plan_file, "--home", home.path)
-    assert "this plan was approved here, at ε = 4.145" in again.stdout
+    assert "this plan was approved here, at ε = 3.540" in again.stdout
     assert "To withdraw the approval (what is spent stays spent):" in " ".join(again.stdout.split())
     assert "until you approve" not in again.stdout
 
@@ -625,7 +645,7 @@ def test_from_an_empty_folder_to_an_approval(tmp_path: Path) -> None:
     entry = RosterEntry.model_validate_json(made.stdout)
     draft = make_plan(partners=3, noise_multiplier=12.0)
     others = tuple(other.model_copy(update={"regions": ("RO-IS",)}) for other in draft.roster)
-    statistics = draft.statistics.model_copy(update={"regions": ("RO-IS", "RO-VS"), "noise_scale": 6.0})
+    statistics = make_statistics(regions=("RO-IS", "RO-VS"), super_regions=(), corridors=(), noise_scale=12.0)
     draft = StudyPlan.model_validate({**draft.model_dump(), "roster": (*(o.model_dump() for o in others),
                                                                        entry.model_dump()),
                                       "statistics": statistics.model_dump(), "synthetic": False, "rehearsal": False,

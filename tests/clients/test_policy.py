@@ -11,11 +11,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clients.findings import TABLES as NAMED_TABLES
 from clients.policy import Ceilings, Policy
 from federation.errors import InputError
 from federation.plan import StudyPlan
 from federation.privacy.guarantee import price
-from tests.worlds import POLICY, make_plan
+from federation.taxonomy import Family
+from tests.worlds import POLICY, make_plan, make_statistics
 
 TREE = POLICY.model_dump(mode="json")
 RULES = ("plans", "tasks", "encoders", "statistics", "records_without_person_id", "minimum_partners",
@@ -262,3 +264,41 @@ def test_least_values_are_met_exactly_when_the_plan_has_no_less(noise: float, sc
 def test_a_real_study_needs_no_rehearsal_rule() -> None:
     earnest: StudyPlan = PLAN.model_copy(update={"rehearsal": False})
     parse(changed(rehearsal="refuse")).check(earnest)
+
+
+# What a partner calls the tables, the plan's part that asks for them, and the plan without it.
+TABLES = {"indicators": {"indicators": None}, "corridors": {"corridors": ()}}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_partner_may_take_part_in_the_tables_that_it_wants(name: str) -> None:
+    allowed = [other for other in ("regional_table", "indicators", "corridors") if other != name]
+    policy = parse(changed(statistics=allowed))
+    (broken,) = (finding for finding in policy.findings(PLAN) if not finding.met)
+    assert (broken.rule, broken.asked) == ("statistics", "regional_table, indicators, corridors")
+    assert broken.allowed == ", ".join(allowed)
+    without = PLAN.model_copy(update={"statistics": make_statistics(
+        noise_scale=3.0, aggregation=PLAN.statistics.aggregation, **TABLES[name])})
+    policy.check(without)
+    (kept,) = (finding for finding in policy.findings(without) if finding.rule == "statistics")
+    assert kept.asked == ", ".join(allowed)
+
+
+def test_every_family_of_tables_is_under_one_of_the_names_that_rules_know() -> None:
+    assert sorted(family for families in NAMED_TABLES.values() for family in families) == sorted(Family)
+    (kept,) = (finding for finding in POLICY.findings(PLAN) if finding.rule == "statistics")
+    assert set(kept.asked.split(", ")) == set(NAMED_TABLES)
+    # The regional table cannot be left out of a plan, nor can it be left to the others.
+    least = PLAN.model_copy(update={"statistics": make_statistics(
+        noise_scale=3.0, aggregation=PLAN.statistics.aggregation, indicators=None, corridors=(), super_regions=())})
+    broken = {finding.rule: finding for finding in parse(changed(
+        statistics=["indicators", "corridors"])).findings(least) if not finding.met}
+    assert broken["statistics"].asked == "regional_table"
+
+
+@pytest.mark.parametrize("family", Family)
+def test_the_table_with_the_least_noise_is_held_against_the_rule(family: Family) -> None:
+    scales = {**PLAN.statistics.noise_scales, family: 2.9}
+    plan = PLAN.model_copy(update={"statistics": PLAN.statistics.model_copy(update={"noise_scales": scales})})
+    met = {finding.rule: finding.met for finding in parse(changed(least_table_noise_scale=3.0)).findings(plan)}
+    assert met["least_table_noise_scale"] is False

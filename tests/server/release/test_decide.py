@@ -1,0 +1,251 @@
+"""From noisy sums to what is let through: each rule at its threshold, in each table, and nothing else withheld."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from federation.privacy.guarantee import table_variances
+from federation.taxonomy import AreaLevel, Family
+from server.release.decide import Gated, apply_gate, enough_labelled, thresholds_of
+from server.release.gate import REASONS, Reasons
+from tests.server.release.counted import REGIONS, ROUTES, World, make_plan, rich
+
+PLAN = make_plan()
+RICH = rich(PLAN)
+NODES = RICH.gated().nodes
+AT = {area.code: i for i, area in enumerate(NODES.areas)}
+
+
+def why(reasons: Reasons) -> dict[str, int]:
+    """How many numbers are withheld, by reason."""
+    return {name.value: int(n) for code, name in enumerate(REASONS, start=1) if (n := (reasons == code).sum())}
+
+
+def everything(gated: Gated) -> list[Reasons]:
+    assert gated.indicators is not None
+    assert gated.corridors is not None
+    return [gated.records, gated.rates, gated.indicators.cells, gated.indicators.lifts, gated.corridors.reasons]
+
+
+def test_the_rich_world_is_shown_as_it_was_measured() -> None:
+    gated = RICH.gated()
+    assert all(not reasons.any() for reasons in everything(gated))
+    np.testing.assert_array_equal(gated.nodes.reviewed[5:], RICH.table(Family.REGIONS)[..., 0])
+    np.testing.assert_array_equal(gated.nodes.flagged[2:5], RICH.table(Family.SUPER_REGIONS)[..., 1:])
+    np.testing.assert_array_equal(gated.indicators.counts, RICH.table(Family.INDICATORS))  # type: ignore[union-attr]
+    np.testing.assert_array_equal(gated.corridors.counts, RICH.table(Family.CORRIDORS))  # type: ignore[union-attr]
+    assert [(each.tn, each.fp, each.fn, each.tp) for each in gated.calibrations] == [(1900, 100, 100, 900)] * 2
+
+
+def test_thresholds_are_those_of_each_familys_noise() -> None:
+    found = thresholds_of(PLAN, table_variances(PLAN, 4))
+    # 10 + 2.3263 sd + 1/2, rounded up: sd 40, 80, and 40 √2 for a sum of two counts.
+    assert found == {Family.REGIONS: 104, Family.CORRIDORS: 104, Family.SUPER_REGIONS: 197, Family.COUNTRIES: 197,
+                     Family.INDICATORS: 197, Family.CONFUSION: 143}
+
+
+@pytest.mark.parametrize(("family", "at", "threshold"), [
+    (Family.REGIONS, 5, 104), (Family.SUPER_REGIONS, 2, 197), (Family.COUNTRIES, 0, 197)])
+def test_records_of_a_place_and_role_at_the_threshold_of_its_level(family: Family, at: int, threshold: int) -> None:
+    assert RICH.but(family, (0, 1, 0), threshold).gated().records[at, 1] == 0
+    gated = RICH.but(family, (0, 1, 0), threshold - 1).gated()
+    assert why(gated.records) == {"too_few_records": 1}
+    assert gated.records[at, 1] == 3
+    assert np.isnan(gated.nodes.reviewed[at, 1])
+    assert (gated.rates[at, 1] == 3).all()
+    assert np.isnan(gated.nodes.flagged[at, 1]).all()
+    assert np.isnan(gated.nodes.reviewed).sum() == 1
+    assert np.isnan(gated.nodes.flagged).sum() == 2
+
+
+def test_a_rate_is_withheld_alone_and_its_records_stay() -> None:
+    gated = RICH.but(Family.REGIONS, (3, 0, 2), 100).gated()
+    assert why(gated.rates) == {"too_few_signals": 1}
+    assert gated.rates[AT["XA-04"], 0].tolist() == [0, 5]
+    assert np.isnan(gated.nodes.flagged).sum() == 1
+    assert not np.isnan(gated.nodes.reviewed).any()
+    assert not gated.records.any()
+
+
+def test_a_rate_above_all_records_says_nothing() -> None:
+    gated = RICH.but(Family.REGIONS, (3, 0, 1), 4000).gated()
+    assert why(gated.rates) == {"insufficient": 1}
+    gated = RICH.but(Family.REGIONS, (3, 0), [110, 110, 110]).gated()
+    assert gated.rates[AT["XA-04"], 0].tolist() == [6, 6]
+
+
+# The model
+
+
+def confusion(tn: int, fp: int, fn: int, tp: int) -> Gated:
+    return RICH.but(Family.CONFUSION, 1, [[tn, fp], [fn, tp]]).gated()
+
+
+def test_a_model_that_cannot_tell_withholds_its_task_everywhere() -> None:
+    gated = confusion(1900, 100, 700, 300)
+    assert why(gated.rates) == {"model_not_good_enough": 26}
+    assert (gated.rates[..., 1] == 4).all()
+    assert not gated.records.any()
+    assert why(gated.indicators.cells) == {"model_not_good_enough": 4}  # type: ignore[union-attr]
+    assert why(gated.corridors.reasons) == {"model_not_good_enough": 2}  # type: ignore[union-attr]
+    # What is known of its errors is shown all the same.
+    assert gated.calibrations[1].tp == 300
+
+
+@pytest.mark.parametrize(("counts", "few"), [
+    ((1900, 100, 13, 130), False), ((1900, 100, 13, 129), True), ((1900, 100, 0, 142), True),
+    ((140, 3, 100, 900), False), ((140, 2, 100, 900), True), ((-300, 100, 100, 900), True)])
+def test_too_few_labelled_people_of_either_kind(counts: tuple[int, int, int, int], few: bool) -> None:
+    gated = confusion(*counts)
+    known = gated.calibrations[1]
+    assert [np.isnan(count) for count in (known.tn, known.fp, known.fn, known.tp)] == [few] * 4
+    if few:
+        assert (gated.rates[..., 1] == 4).all()
+    assert not gated.rates[..., 0].any()
+
+
+def test_no_nan_is_enough_labelled() -> None:
+    known = RICH.gated().calibrations[0]
+    assert enough_labelled(PLAN, known)
+    for name in ("tp", "fn", "fp", "tn"):
+        fields = {"tp": known.tp, "fn": known.fn, "fp": known.fp, "tn": known.tn} | {name: np.nan}
+        assert not enough_labelled(PLAN, type(known).of(*fields.values(), noise_variance=known.noise_variance))
+
+
+# Coverage and dominance
+
+
+def test_what_too_few_declared_is_withheld_with_all_that_is_in_it() -> None:
+    north, rest = REGIONS[:3], REGIONS[3:]
+    plan = make_plan(coverage=[REGIONS, rest, [*north[:2], *rest], [north[0], *rest]])
+    gated = RICH.under(plan).gated()
+    # Region 1: partners of three kinds; region 2: two partners; the whole north: three.
+    assert {NODES.areas[i].code for i in np.flatnonzero(gated.records[:, 0])} == {"XA-02", "XA-03"}
+    assert why(gated.records) == {"too_few_partners": 4}
+    plan = make_plan(coverage=[REGIONS, rest, REGIONS, rest])
+    gated = RICH.under(plan).gated()
+    assert {NODES.areas[i].code for i in np.flatnonzero(gated.records[:, 0])} == {*north, "XA:north"}
+    assert (gated.rates[gated.records == 1] == 1).all()
+    assert gated.corridors.reasons.tolist() == [[1, 1], [0, 0]]  # type: ignore[union-attr]
+    assert not gated.indicators.cells.any()  # type: ignore[union-attr]
+    plan = make_plan(coverage=[REGIONS[:7]] * 3 + [REGIONS])
+    assert RICH.under(plan).gated().indicators.cells[1].tolist() == [[1, 1], [1, 1]]  # type: ignore[union-attr]
+
+
+def test_only_partners_in_the_sum_cover_anything() -> None:
+    plan = make_plan(rule={"minimum_partners": 4})
+    assert not RICH.under(plan).gated().records.any()
+    world = rich(make_plan(coverage=[REGIONS] * 4, rule={"minimum_partners": 4}))
+    measured = world.measurements()
+    without = type(measured)(layout=measured.layout, values=measured.values, partners=measured.partners[1:],
+                             variances=table_variances(world.plan, 3))
+    assert (apply_gate(without).records == 1).all()
+
+
+def test_what_one_partner_makes_up_is_withheld_wherever_it_is() -> None:
+    gated = RICH.but(Family.DOMINANCE, AT["XA-04"] - 5, [90_000, 0, 0, 0]).gated()
+    alone = {"XA", "XA:south", "XA-04"}
+    assert {NODES.areas[i].code for i in np.flatnonzero(gated.records[:, 0] == 2)} == alone
+    assert why(gated.records) == {"one_partner_dominates": 6}
+    assert why(gated.rates) == {"one_partner_dominates": 12}
+    assert gated.indicators.cells.tolist() == [[[2, 2], [2, 2]], [[0, 0], [0, 0]]]  # type: ignore[union-attr]
+    # It is an end of both corridors: of one the destination, of the other the origin.
+    assert gated.corridors.reasons.tolist() == [[2, 2], [2, 2]]  # type: ignore[union-attr]
+    gated = RICH.but(Family.DOMINANCE, AT["XB-02"] - 5, [0, 0, 90_000, 0]).gated()
+    assert gated.corridors.reasons.tolist() == [[0, 0], [2, 2]]  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("level", list(AreaLevel))
+def test_the_mix_is_judged_at_its_own_level(level: AreaLevel) -> None:
+    world = rich(make_plan(indicators=level)).but(Family.DOMINANCE, 0, [5000, 0, 0, 0])
+    cells = world.gated().indicators.cells[:, 0, 0]  # type: ignore[union-attr]
+    expected = {AreaLevel.REGION: [2, *[0] * 7], AreaLevel.SUPER_REGION: [0, 0, 0], AreaLevel.COUNTRY: [0, 0]}
+    assert cells.tolist() == expected[level]
+
+
+def test_protected_places_are_nowhere() -> None:
+    gated = RICH.gated()
+    assert "XA-09" not in AT
+    assert gated.nodes.reviewed.shape == (13, 2)
+    assert RICH.table(Family.DOMINANCE).shape == (8, 4)
+
+
+# Indicators
+
+
+def mix(index: Any, value: Any) -> Callable[[], Gated]:
+    return lambda: RICH.but(Family.INDICATORS, (1, 0, 1, *index), value).gated()
+
+
+@pytest.mark.parametrize(("side", "code"), [(0, 3), (1, 5)])
+def test_a_mix_needs_enough_people_on_either_side(side: int, code: int) -> None:
+    assert mix((side, 0), 197)().indicators.cells[1, 0, 1] == 0  # type: ignore[union-attr]
+    found = mix((side, 0), 196)().indicators
+    assert found is not None
+    assert found.cells[1, 0, 1] == code
+    assert (found.cells != 0).sum() == 1
+    assert (found.lifts[1, 0, 1] == code).all()
+    assert (found.lifts != 0).sum() == 2
+    assert np.isnan(found.counts[1, 0, 1]).all()
+    assert np.isnan(found.counts).sum() == 6
+
+
+def test_a_lift_needs_enough_people_with_its_indicator_on_both_sides_together() -> None:
+    # A sum of two counts with sd 80: 10 + 2.3263 · 80 √2 + 1/2 = 273.7.
+    table = RICH.table(Family.INDICATORS)[1, 0, 1].copy()
+    table[:, 2] = [150, 124]
+    enough = RICH.but(Family.INDICATORS, (1, 0, 1), table).gated().indicators
+    table[:, 2] = [150, 123]
+    few = RICH.but(Family.INDICATORS, (1, 0, 1), table).gated().indicators
+    assert enough is not None
+    assert few is not None
+    assert few.lifts[1, 0, 1].tolist() == [0, 6]
+    assert np.isnan(few.counts[1, 0, 1, :, 2]).all()
+    assert np.isnan(few.counts).sum() == 2
+    assert not few.cells.any()
+
+
+def test_a_lift_without_bound_is_withheld_alone() -> None:
+    # Nobody of the others has it: the ratio has no upper end.
+    found = mix((0, 1), 0)().indicators
+    assert found is not None
+    assert found.lifts[1, 0, 1].tolist() == [6, 0]
+    assert (found.lifts != 0).sum() == 1
+
+
+# Corridors
+
+
+def test_a_corridor_needs_enough_records_and_signals() -> None:
+    few = RICH.but(Family.CORRIDORS, (0, 0), 103).gated().corridors
+    assert few is not None
+    assert few.reasons.tolist() == [[3, 3], [0, 0]]
+    assert np.isnan(few.counts[0]).all()
+    quiet = RICH.but(Family.CORRIDORS, (1, 2), 90).gated().corridors
+    assert quiet is not None
+    assert quiet.reasons.tolist() == [[0, 0], [0, 5]]
+    # The records of the pair are shown with its other task.
+    assert quiet.counts[1].tolist()[:2] == [900, 300]
+    assert np.isnan(quiet.counts[1, 2])
+    neither = RICH.but(Family.CORRIDORS, (1, slice(1, 3)), 90).gated().corridors
+    assert neither is not None
+    assert np.isnan(neither.counts[1]).all()
+
+
+def test_plans_without_a_table_have_none() -> None:
+    bare = rich(make_plan(indicators=None, corridors=())).gated()
+    assert bare.indicators is None
+    assert bare.corridors is None
+    assert len(ROUTES) == 2
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_the_measurements_are_left_as_they_are(family: Family) -> None:
+    world = World(plan=PLAN, values=RICH.values.copy()).but(family, ..., 7)
+    before = world.values.copy()
+    world.gated()
+    np.testing.assert_array_equal(world.values, before)
