@@ -46,12 +46,12 @@ def bin_of(rate: int, edges: Sequence[int]) -> int:
 
 
 def shade_of(rate: int, edges: Sequence[int]) -> int:
-    """Which of `BINS` shades the bin of `rate` has: of fewer bins, the first and the last are as far apart as of all."""
+    """Which of `BINS` shades the bin of `rate` has."""
     return shades(len(edges) - 1)[bin_of(rate, edges)]
 
 
 def shades(bins: int) -> tuple[int, ...]:
-    """The shade of each bin, of `BINS` shades."""
+    """The shade of each bin; of fewer bins than `BINS`, the first and the last are as far apart as of all."""
     return (BINS // 2,) if bins == 1 else tuple(round(i * (BINS - 1) / (bins - 1)) for i in range(bins))
 
 
@@ -79,7 +79,7 @@ class RatioAxis:
 
     @classmethod
     def holding(cls, ratios: Iterable[float]) -> RatioAxis:
-        """The shortest axis of at most three steps a side that holds all `ratios` above 0, in powers of 2, 4, 10 or 100.
+        """The shortest axis of at most three steps a side that holds all `ratios` above 0: powers of 2, 4, 10 or 100.
 
         What lies further out than 100³ either way, or at 0, is drawn at the end.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from server.release.boundaries import Outline, Shape, outline
-from server.release.tiles import GAP, WIDTH, Block, block
+from server.release.tiles import Block, block
 from server.release.views.index import Index
 
 DENSE = 5
@@ -84,8 +84,8 @@ def _draw(index: Index, country: str, key: str) -> Drawing:
 def _tiled(name: str, country: str, key: str, tiles: Block) -> Drawing:
     dense = tiles.columns > DENSE
     return Drawing(
-        country=country, name=name, key=key, width=tiles.width, height=tiles.height, rest="", frames="", columns=tiles.columns,
-        letters=18 if dense else 15, pieces=tuple(
+        country=country, name=name, key=key, width=tiles.width, height=tiles.height, rest="", frames="",
+        columns=tiles.columns, letters=18 if dense else 15, pieces=tuple(
             Piece(key=f"{key}-{i}", region=tile.region, path=tile.path, x=tile.x, y=tile.y, dot=False, marked=True,
                   text=short(tile.region) if dense else tile.region) for i, tile in enumerate(tiles.tiles)))
 

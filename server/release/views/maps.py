@@ -94,7 +94,8 @@ def _map(index: Index, drawing: Drawing, role: str, task: str, edges: tuple[int,
     for piece in drawing.pieces:
         cell = index.cell(piece.region, role, task)
         classes = _classes(cell, edges)
-        spots.append(Spot(key=piece.key, classes=f"{classes}{' dot' if piece.dot else ''}", name=index.name(piece.region), code=piece.region,
+        spots.append(Spot(key=piece.key, classes=f"{classes}{' dot' if piece.dot else ''}", code=piece.region,
+                          name=index.name(piece.region),
                           sentence=words.rate_sentence(cell) if cell else words.PROTECTED))
         if piece.text:
             texts.append(_text(piece, cell, classes, number=drawing.tiled and not index.compact))

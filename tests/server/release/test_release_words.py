@@ -20,7 +20,7 @@ def test_every_code_has_a_word() -> None:
     for known, codes in ((words.TASKS, Task), (words.ROLES, RegionRole), (words.KINDS, PartnerKind),
                          (words.LEVELS, AreaLevel), (words.BANDS, Band), (words.TRENDS, Trend), (words.LIFTS, Lift),
                          (words.FAMILIES, Family)):
-        assert set(known) == {code.value for code in codes}  # type: ignore[attr-defined]
+        assert set(known) == {code.value for code in codes}
     assert set(words.REASONS) == {reason.value for reason in Withheld} | {TOO_FEW_LABELLED}
 
 
@@ -57,15 +57,15 @@ def test_ratios(factor: float, said: str) -> None:
 
 
 @pytest.mark.parametrize(("share", "said"), [(0.8126, "81"), (0.0152, "1.5"), (0.0999, "10"), (0.099, "9.9"),
-                                             (1.0, "100")])
+                                             (0.992, "99.2"), (0.9, "90"), (1.0, "100.0")])
 def test_shares_of_100(share: float, said: str) -> None:
     assert words.hundredths(share) == said
 
 
 def test_what_is_said_of_a_place() -> None:
     cell = {"status": "shown", "band": "high", "display": {"rate": 1234, "lower": 1000, "upper": 1500}}
-    assert words.rate_sentence(cell) == ("1,234 signals in 10,000 reviewed records, 95 % interval 1,000 to 1,500; high: "
-                                         "above the country’s rate")
+    assert words.rate_sentence(cell) == ("1,234 signals in 10,000 reviewed records, 95 % interval 1,000 to 1,500; "
+                                         "high: above the country’s rate")
     assert words.rate_sentence(cell | {"band": None}).endswith("1,000 to 1,500")
     assert words.rate_sentence({"status": "withheld", "reason": "too_few_signals"}) == (
         "withheld, too few signals to publish safely")
