@@ -149,8 +149,9 @@ def _rates(plan: StudyPlan, flagged: FloatArray, reviewed: FloatArray, variance:
            calibration: Calibration) -> Reasons:
     variances = {"flagged_variance": variance, "reviewed_variance": variance}
     value, lower, upper = corrected_interval(flagged, reviewed, **variances, calibration=calibration)
-    signals, sd = signal_count(flagged, reviewed, **variances, calibration=calibration)
-    return rate_reasons(records, usable=calibration.usable(plan.release.least_youden), signals=signals, sd=sd,
+    signals, sd = signal_count(flagged, reviewed, **variances, calibration=calibration,
+                               minimum_count=plan.release.minimum_count)
+    return rate_reasons(records, usable=bool(calibration.usable(plan.release.least_youden)), signals=signals, sd=sd,
                         value=value, lower=lower, upper=upper, rule=plan.release)
 
 

@@ -84,8 +84,9 @@ def derive_rates(plan: StudyPlan, gated: Gated) -> Rates:
     flagged, flagged_variance = _consistent(nodes, nodes.flagged)
     figures = []
     for task, known in enumerate(gated.calibrations):
-        adjusted = _task(known, flagged[..., task], flagged_variance[..., task], reviewed, reviewed_variance)
-        figures.append(_bounded(adjusted, known, nodes, task))
+        adjusted = _task(known, flagged[..., task], flagged_variance[..., task], reviewed, reviewed_variance,
+                         plan.release.minimum_count)
+        figures.append(_bounded(adjusted, known, nodes, task, plan.release.minimum_count))
     value, lower, upper, signals, sd = (np.stack(column, axis=-1) for column in zip(*figures, strict=True))
     return Rates(reviewed=reviewed, reviewed_variance=reviewed_variance, flagged=flagged,
                  flagged_variance=flagged_variance, signals=signals, signals_sd=sd, value=value, lower=lower,
@@ -93,16 +94,16 @@ def derive_rates(plan: StudyPlan, gated: Gated) -> Rates:
 
 
 def _task(calibration: Calibration, flagged: FloatArray, flagged_variance: FloatArray, reviewed: FloatArray,
-          reviewed_variance: FloatArray) -> tuple[FloatArray, ...]:
+          reviewed_variance: FloatArray, minimum_count: int) -> tuple[FloatArray, ...]:
     """Rate, interval, signals and their standard deviation of one task; NaN where anything they need is."""
     variances = {"flagged_variance": flagged_variance, "reviewed_variance": reviewed_variance}
     figures = (*corrected_interval(flagged, reviewed, **variances, calibration=calibration),
-               *signal_count(flagged, reviewed, **variances, calibration=calibration))
+               *signal_count(flagged, reviewed, **variances, calibration=calibration, minimum_count=minimum_count))
     return tuple(np.where(np.isnan(flagged), np.nan, figure) for figure in figures)
 
 
 def _bounded(adjusted: tuple[FloatArray, ...], calibration: Calibration, nodes: Nodes,
-             task: int) -> tuple[FloatArray, ...]:
+             task: int, minimum_count: int) -> tuple[FloatArray, ...]:
     """`_task` of the counts as measured where the adjusted ones give no bounded interval.
 
     The gate saw that the measured ones do. A count near its threshold can be adjusted far below it, in a family whose
@@ -112,7 +113,7 @@ def _bounded(adjusted: tuple[FloatArray, ...], calibration: Calibration, nodes: 
     if not lost.any():
         return adjusted
     variance = nodes.variance[:, None]
-    measured = _task(calibration, nodes.flagged[..., task], variance, nodes.reviewed, variance)
+    measured = _task(calibration, nodes.flagged[..., task], variance, nodes.reviewed, variance, minimum_count)
     return tuple(np.where(lost, other, one) for one, other in zip(adjusted, measured, strict=True))
 
 

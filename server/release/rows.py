@@ -111,7 +111,7 @@ def calibration_rows(plan: StudyPlan, calibrations: tuple[Calibration, ...]) -> 
         counts = dict(zip(("true_positive", "false_negative", "false_positive", "true_negative"),
                           (known.tp, known.fn, known.fp, known.tn), strict=True))
         few = any(np.isnan(count) for count in counts.values())
-        usable = known.usable(plan.release.least_youden)
+        usable = bool(known.usable(plan.release.least_youden))
         yield {"task": task.value, "usable": usable,
                "reason": None if usable else TOO_FEW_LABELLED if few else Withheld.MODEL_NOT_GOOD_ENOUGH.value,
                "measured": None if few else {name: int(count) for name, count in counts.items()},
