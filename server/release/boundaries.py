@@ -45,7 +45,6 @@ class Outline:
     shapes: tuple[Shape, ...]
     rest: str
     frames: str
-<<<<<<< HEAD
 
 
 def _land(region: str) -> Land | None:
@@ -87,8 +86,6 @@ def _shape(region: str, rings: Sequence[Points]) -> Shape:
     x, y = pole(largest, precision=0.5)
     return Shape(region=region, path=_path(sorted(rings, key=lambda ring: -abs(signed_area(ring)))),
                  label=(round(x, 1), round(y, 1)), area=round(sum(areas), 2))
-=======
->>>>>>> page
 
 
 def outline(country: str, regions: Sequence[str]) -> Outline | None:
