@@ -23,7 +23,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, assert_never
 
 INTERVAL = 1e-4
 """Grid of the privacy loss in a stated figure. Rounding on it is upward, so a figure on any grid is an upper bound."""
@@ -100,6 +100,9 @@ def grouped(events: Iterable[Event]) -> tuple[Event, ...]:
             case DiscreteGaussianTable():
                 table = event.scale, event.shift
                 entries[table] = entries.get(table, 0) + event.entries
+            case _:
+                # Never left out in silence: what is not an event here would be spent for nothing.
+                assert_never(event)
     return (
         *(SubsampledGaussian(noise_multiplier=noise, sampling_probability=probability, steps=count)
           for (noise, probability), count in sorted(steps.items())),
