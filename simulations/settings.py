@@ -143,6 +143,10 @@ class Settings(_Frozen):
     data: DataSettings
     seed: Seed
 
+    def __hash__(self) -> int:
+        # Worlds are kept by their settings, and shares are a dict.
+        return hash(self.model_dump_json())
+
     @classmethod
     def from_hydra(cls, config: DictConfig) -> Settings:
         """Resolve and check a composed configuration.
