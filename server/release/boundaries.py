@@ -138,7 +138,6 @@ def _around(land: Land, rings: Sequence[Ring]) -> list[list[list[list[float]]]]:
     return found
 
 
-@cache
 def _feature(region: str) -> dict[str, Any]:
     land = load(region.partition("-")[0])
     if land is None:

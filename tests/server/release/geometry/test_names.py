@@ -12,7 +12,7 @@ from server.release.geometry.names import agreeing, spellings
 @pytest.mark.parametrize(("one", "other"), [
     ("Iași", "Judetul Iasi"), ("Hlavni mesto Praha", "Hlavní město Praha"), ("Île-de-France", "Ile de France"),
     ("Khyber Pakhtunkhwa Province", "Khyber Pakhtunkhwa"), ("Bolzano", "Bolzano/Bozen"),
-    ("Wojewodztwo Lodzkie", "Łódzkie"), ("Wales", "Wales [Cymru GB-CYM]"), 
+    ("Wojewodztwo Lodzkie", "Łódzkie"), ("Wales", "Wales [Cymru GB-CYM]"),
     ("Lower Austria|Niederösterreich", "Niederösterreich"), ("Møre og Romsdal", "More og Romsdal fylke")])
 def test_spellings_of_one_place_agree(one: str, other: str) -> None:
     assert agreeing([one], other) == one
