@@ -114,11 +114,7 @@ class CoordinatorHome:
         Raises:
             InputError: if it cannot be read.
         """
-        try:
-            return read_journal(self.path / "journal.jsonl")
-        except OSError as error:
-            raise InputError(str(self.path / "journal.jsonl"), f"cannot be read ({error.strerror})",
-                             remedy="bring it back from a backup") from None
+        return read_journal(self.path / "journal.jsonl")
 
     def entries(self) -> tuple[Entry, ...]:
         """What is in the journal.
@@ -144,8 +140,11 @@ class CoordinatorHome:
         """The plan of the study at hand, verified again.
 
         Raises:
-            InputError: if it does not check out.
+            InputError: if there is none, or it does not check out.
         """
+        if not self.plan_path.is_file():
+            raise InputError(str(self.plan_path), "is not there: no plan was signed in this home",
+                             remedy="sign a plan and run its study first")
         return SignedPlan.open(read_plan_file(self.plan_path), trusted_key=self.signing_key().public)
 
     def study(self, plan_sha256: str) -> Study:

@@ -73,8 +73,8 @@ def make_draft(home: CoordinatorHome, *, released_on: date) -> Draft:
         InputError: if there is no study to release, it is too early, or a release of this plan is out.
     """
     with home.locked():
-        settle(home)
         signed = home.signed_plan()
+        settle(home)
         if is_published(home, signed.sha256):
             raise InputError(f"plan {signed.sha256[:16]}…", "its release is published, and what is published stays",
                              remedy="sign a plan for another study; a wrong figure is told where it was published")

@@ -243,12 +243,14 @@ def test_measurements_of_another_plan_or_another_length_are_not_taken_for_this_o
     outcome = RoundLoop(grid_for(plan, homes(tmp_path)), plan, Recorder()).run()
     home = CoordinatorHome.create(tmp_path / "coordinator", key=COORDINATOR)
     home.keep(sign(plan), outcome)
-    path = home.path / "measurements.json"
+    path = home.study(plan.sha256).measurements_path
     kept = json.loads(path.read_text())
     path.write_text(json.dumps(kept | {"values": kept["values"][:-1]}))
-    with pytest.raises(ValueError, match="expected int64"):
+    with pytest.raises(InputError, match="other numbers than the plan's cells"):
         home.measurements()
-    path.write_text(json.dumps(kept))
+    path.write_text(json.dumps(kept | {"plan_sha256": "0" * 64}))
+    with pytest.raises(InputError, match="belongs to plan"):
+        home.measurements()
     home.keep_plan(sign(plan.model_copy(update={"study": "another"})))
-    with pytest.raises(InputError, match="another plan"):
+    with pytest.raises(InputError, match="secret file is missing"):
         home.measurements()
