@@ -89,7 +89,7 @@ def test_a_broken_file_is_told_and_the_others_go_on(tmp_path: Path, monkeypatch:
     assert word in problem.lower()
     assert watch.stages[1].refused == (("ngo-legal", "not_ready"),)
     assert len(watch.stages[1].answered) == 7
-    released = json.loads((tmp_path / "run/coordinator/tables.json").read_text())
+    released = json.loads((tmp_path / "run/coordinator/measurements.json").read_text())
     assert "ngo-legal" not in released["partners"]
 
 
