@@ -6,11 +6,11 @@ For a statement `w_1 p_1 + w_2 p_2 + … = c` about independent noisy shares the
 
 with each variance not at the observed share but at the p̃ that fit the data best *under the statement*: a score test, as
 in Wilson (1927) for one share and in Koopman (1984, "Confidence intervals for the ratio of two binomial proportions",
-Biometrics 40) and Miettinen & Nurminen (1985) for two. With the variances at the observed shares the intervals of rates
-corrected with small labelled sets cover up to 99 % or as little as 93 %.
+Biometrics 40) and Miettinen & Nurminen (1985) for two. With the variances at the observed shares, intervals of 95 % for
+rates corrected with small labelled sets cover from 93 % to 98 %.
 
-The fitted shares are taken from two steps of Fisher scoring, which begin at the observed ones. More steps change the
-coverage by less than 0.1 points, and may circle where one share is known far better than the others.
+The fitted shares are those after two steps of Fisher scoring from the observed ones. More steps hardly change the
+coverage, and may circle where one share is known far better than the others.
 
 An interval holds the statements that the test does not reject: its ends are found by bracketing and false position,
 for all cells at once.

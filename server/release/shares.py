@@ -91,8 +91,7 @@ class NoisyShares:
         with np.errstate(invalid="ignore"):
             lower, upper = roots(curvature, slope, constant)
             low, high = roots(curvature + z2 * self.totals, slope + z2 * self.totals / 2.0, constant)
-        # Within [0, 1] sampling widens the set. Outside it the noise alone decides, so that an estimate which noise
-        # pushed below zero still lies in its own interval.
-        reaches = (low <= 1.0) & (high >= 0.0)
-        return (np.where(reaches, np.minimum(lower, np.maximum(low, 0.0)), lower),
-                np.where(reaches, np.maximum(upper, np.minimum(high, 1.0)), upper))
+        # Within [0, 1] sampling widens the set, unless nothing there fits (no roots, which fmin and fmax pass over).
+        # Outside it the noise alone decides, so that an estimate which noise pushed below zero still lies in its own
+        # interval.
+        return np.fmin(lower, np.maximum(low, 0.0)), np.fmax(upper, np.minimum(high, 1.0))
