@@ -24,7 +24,7 @@ def run(folder: Path, *arguments: str, cwd: Path | None = None) -> subprocess.Co
 
 
 def artefacts(folder: Path) -> dict[str, bytes]:
-    names = ("coordinator/model.safetensors", "coordinator/tables.json", "coordinator/plan.json", "results.json",
+    names = ("coordinator/model.safetensors", "coordinator/measurements.json", "coordinator/plan.json", "results.json",
              "coordinator/release/release.json", "coordinator/release/regions.csv", "coordinator/release/index.html")
     return {name: (folder / name).read_bytes() for name in names}
 
@@ -76,7 +76,7 @@ def test_noise_from_the_system_changes_the_result(finished: tuple[Path, str]) ->
                  "hydra.run.dir=system")
     assert system.returncode == 0, system.stderr
     changed = artefacts(folder / "system")
-    for name in ("coordinator/model.safetensors", "coordinator/tables.json"):
+    for name in ("coordinator/model.safetensors", "coordinator/measurements.json"):
         assert changed[name] != artefacts(folder / "one")[name]
 
 
