@@ -91,7 +91,7 @@ class NoisyShares:
         with np.errstate(invalid="ignore"):
             lower, upper = roots(curvature, slope, constant)
             low, high = roots(curvature + z2 * self.totals, slope + z2 * self.totals / 2.0, constant)
-        # Within [0, 1] sampling widens the set, unless nothing there fits (no roots, which fmin and fmax pass over).
-        # Outside it the noise alone decides, so that an estimate which noise pushed below zero still lies in its own
-        # interval.
-        return np.fmin(lower, np.maximum(low, 0.0)), np.fmax(upper, np.minimum(high, 1.0))
+        # Sampling widens the set within [0, 1], and outside would narrow it, where the noise alone decides: an estimate
+        # which noise pushed below zero still lies in its own interval. So of the two sets the wider end holds; there
+        # may be no second set, and fmin and fmax pass its NaN over.
+        return np.fmin(lower, low), np.fmax(upper, high)

@@ -61,8 +61,9 @@ RULE = ReleaseSpec(
 
 
 def make_plan(
-    *, coverage: Sequence[Sequence[str]] = (REGIONS,) * 4, super_regions: tuple[SuperRegion, ...] = (NORTH, SOUTH, WHOLE),
-    indicators: AreaLevel | None = AreaLevel.COUNTRY, corridors: tuple[Corridor, ...] = ROUTES,
+    *, coverage: Sequence[Sequence[str]] = (REGIONS,) * 4,
+    super_regions: tuple[SuperRegion, ...] = (NORTH, SOUTH, WHOLE), indicators: AreaLevel | None = AreaLevel.COUNTRY,
+    corridors: tuple[Corridor, ...] = ROUTES,
     roles: tuple[RegionRole, ...] = ROLES, tasks: tuple[Task, ...] = TASKS, regions: tuple[str, ...] = REGIONS,
     protected: tuple[str, ...] = PROTECTED, scales: Mapping[Family, float] = SCALES, quarter: int = 2,
     rule: Mapping[str, Any] | None = None, series: SeriesSpec | None = None, **changes: Any,
@@ -170,7 +171,8 @@ def noisy(plan: StudyPlan, seed: int, *, people: float = 1200.0, spread: float =
     confusion = world.layout.table(values, Family.CONFUSION)
     confusion[...] = world.table(Family.CONFUSION) * rng.lognormal(0.0, 1.5, (len(plan.tasks), 1, 1))
     for family, block in world.layout.blocks.items():
-        world.layout.table(values, family)[...] += rng.normal(0.0, 2 * plan.statistics.noise_scales[family], block.shape)
+        spread = 2 * plan.statistics.noise_scales[family]
+        world.layout.table(values, family)[...] += rng.normal(0.0, spread, block.shape)
     return replace(world, values=np.rint(values).astype(np.int64))
 
 
