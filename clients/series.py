@@ -34,6 +34,7 @@ from federation.taxonomy import Family, RegionRole, Task
 
 IntArray = npt.NDArray[np.int64]
 
+BOOK_VERSION = 1
 _tables = MetaData()
 _counted = Table(
     "counted", _tables,
@@ -74,11 +75,12 @@ class SeriesBook:
         """Open, or create with mode 0600.
 
         Raises:
-            InputError: if others can read the file, or it is not such a book.
+            InputError: if others can read the file, it is not such a book, or a different version wrote it.
         """
         self._engine = private_engine(path, what="book of the series")
         try:
             with writing(self._engine) as connection:
+                _require_version(connection, path)
                 _tables.create_all(connection)
         except DatabaseError:
             self.close()
@@ -136,6 +138,15 @@ class SeriesBook:
             forgotten = connection.execute(delete(_counted).where(_counted.c.unit_key == unit_key)).rowcount
         forget_log(self._engine)
         return int(forgotten)
+
+
+def _require_version(connection: Connection, path: Path) -> None:
+    found = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+    if found == 0:
+        connection.exec_driver_sql(f"PRAGMA user_version = {BOOK_VERSION}")
+    elif found != BOOK_VERSION:
+        raise InputError(str(path), f"was written with version {found}", bound=f"version {BOOK_VERSION}",
+                         remedy="use the release that wrote it")
 
 
 def _newest_of(connection: Connection, series: str) -> int:

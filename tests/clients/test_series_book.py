@@ -104,6 +104,8 @@ def test_series_know_nothing_of_one_another(book: SeriesBook) -> None:
     assert releases(book.count(series(1, "other"), {"ann": one(), "bob": one()})) == {1: 2}
     assert releases(book.count(series(4), {"ann": one()})) == {4: 1}
     assert (book.newest("borders"), book.newest("other")) == (4, 1)
+    assert releases(book.count(series(4, "other"), {})) == {1: 2}
+    assert releases(book.count(series(5), {})) == {4: 1}
 
 
 def test_who_is_forgotten_is_gone_from_every_series_and_its_files(tmp_path: Path) -> None:
@@ -141,9 +143,17 @@ def test_the_file_is_private_and_must_be_what_it_should(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="book of the series has mode 0644"):
         SeriesBook(path)
     path.chmod(0o600)
-    path.write_bytes(b"no database at all, and long enough to be looked at" * 100)
-    with pytest.raises(InputError, match="is not a book of series, or it is damaged"):
+    raw = sqlite3.connect(path)
+    assert raw.execute("PRAGMA user_version").fetchone() == (1,)
+    raw.execute("PRAGMA user_version = 2")
+    raw.close()
+    with pytest.raises(InputError, match="was written with version 2"):
         SeriesBook(path)
+    other = tmp_path / "other.sqlite"
+    other.touch(mode=0o600)
+    other.write_bytes(b"no database at all, and long enough to be looked at" * 100)
+    with pytest.raises(InputError, match="is not a book of series, or it is damaged"):
+        SeriesBook(other)
 
 
 def test_a_book_survives_being_closed(tmp_path: Path) -> None:

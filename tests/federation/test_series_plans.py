@@ -14,6 +14,7 @@ from federation import secure
 from federation.errors import InputError
 from federation.plan import StudyPlan
 from federation.plan_parts import SeriesSpec, StatisticsSpec
+from federation.privacy import accounting
 from federation.privacy.accounting import DiscreteGaussianTable, epsilon_of, table_scales_for
 from federation.privacy.guarantee import check_claim, partner_noise, price, statistics_events, training_event
 from federation.privacy.series import MOST_RELEASES, SCALE, coefficients
@@ -174,3 +175,10 @@ def test_scales_for_a_budget_know_of_the_shift() -> None:
         table_scales_for(epsilon=1.0, delta=1e-5, entries=(3,), shifts=(0,), shares=(1.0,))
     with pytest.raises(ValueError, match="zip"):
         table_scales_for(epsilon=1.0, delta=1e-5, entries=(3, 3), shifts=(1,), shares=(1.0, 1.0))
+
+
+def test_scales_are_enough_even_if_the_quick_price_was_too_low(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = accounting._smallest
+    monkeypatch.setattr(accounting, "_smallest", lambda cost, epsilon: 0.97 * found(cost, epsilon))
+    scale, = table_scales_for(epsilon=0.8, delta=1e-5, entries=(3,), shifts=(SCALE,), shares=(1.0,))
+    assert epsilon_of([DiscreteGaussianTable(scale=scale, entries=3, shift=SCALE)], delta=1e-5) <= 0.8

@@ -29,6 +29,7 @@ from server.release.decide import apply_gate, thresholds_of
 from server.release.gate import count_threshold
 from server.release.rebuild import gated_of, rebuild
 from server.release.recheck import unlike_before, unlike_measured, wrongly_decided
+from server.release.schema_rows import ShownSeries, WithheldSeries
 from server.release.series import GatedSeries, SeriesWithheld, running
 from server.series import SeriesMeasurement, measured_variance
 from tests.server.release.counted import FINE, NORTH, REGIONS, SOUTH, World, make_plan, noisy, rich, row
@@ -97,6 +98,7 @@ def test_the_whole_of_a_running_total() -> None:
     plan = plan_of(3)
     content = shown_of(plan, [people(plan), people(plan, 900, 100), people(plan, 600, 125)])
     found = content["series"]
+    ShownSeries.model_validate_json(canonical_json(found))
     assert set(found) == {"name", "index", "level", "status", "releases", "noise_sd_total", "threshold", "cells"}
     assert (found["name"], found["index"], found["level"], found["status"]) == ("borders", 3, "super_region", "shown")
     variance = 4 * (FINE * SCALE) ** 2
@@ -183,6 +185,7 @@ def test_a_series_that_cannot_be_added_up_is_withheld_as_a_whole(earlier: tuple[
     assert content["series"] == {
         "name": "borders", "index": 3, "level": "super_region", "status": "withheld", "reason": reason,
         "releases": [], "noise_sd_total": None, "threshold": None, "cells": []}
+    WithheldSeries.model_validate_json(canonical_json(content["series"]))
     assert canonical_json(rebuild(content, PLAN, None)) == canonical_json(content)
     assert wrongly_decided(content, PLAN) == []
 
