@@ -161,6 +161,7 @@ def test_the_tables_are_those_of_a_twin_that_counts_by_name(
 # What one person moves
 
 
+@settings(max_examples=60)
 @given(some_rows(), some_tables(), st.sampled_from([0.2, 1.0]))
 def test_one_person_moves_each_table_by_its_entries_and_each_of_them_by_one(
     home: NodeHome, rows: list[Row], tables: dict[str, Any], holdout_share: float
