@@ -65,18 +65,19 @@ def without_person(rows: Iterable[Row], person: str) -> list[Row]:
 _codes = st.sampled_from((*REGIONS, "XA-09"))
 _rows = st.builds(
     dict, day=st.sampled_from((BEFORE, START, date(2026, 5, 9), DAY, AFTER)),
-    regions=st.dictionaries(st.sampled_from(RegionRole), _codes, max_size=4),
-    labels=st.dictionaries(st.sampled_from(Task), st.sampled_from(
-        (LabelValue.POSITIVE, LabelValue.NEGATIVE, LabelValue.UNVERIFIED))),
+    regions=st.fixed_dictionaries({}, optional=dict.fromkeys(RegionRole, _codes)),
+    labels=st.fixed_dictionaries({}, optional=dict.fromkeys(Task, st.sampled_from(
+        (LabelValue.POSITIVE, LabelValue.NEGATIVE, LabelValue.UNVERIFIED)))),
     indicators=st.one_of(st.fixed_dictionaries({tag: st.integers(0, 1) for tag in TAGS}),
-                         st.dictionaries(st.sampled_from(TAGS), st.integers(0, 1))))
+                         st.fixed_dictionaries({}, optional=dict.fromkeys(TAGS, st.integers(0, 1)))))
 
 
 @st.composite
-def some_rows(draw: st.DrawFn, *, people: int = 8) -> list[Row]:
+def some_rows(draw: st.DrawFn, *, people: int = 6) -> list[Row]:
     """Records of up to so many people, a few each, of any date, place and label, in any order."""
-    rows = [Row(person=f"{person:032x}", number=number, **fields) for person in range(draw(st.integers(0, people)))
-            for number, fields in enumerate(draw(st.lists(_rows, max_size=4)))]
+    number_of = draw(st.one_of(st.just(people), st.integers(0, people)))
+    rows = [Row(person=f"{person:032x}", number=number, **fields) for person in range(number_of)
+            for number, fields in enumerate(draw(st.lists(_rows, min_size=1, max_size=4)))]
     return draw(st.permutations(rows))
 
 

@@ -158,9 +158,26 @@ def test_the_tables_are_those_of_a_twin_that_counts_by_name(
     assert named(plan, tables_of(home, plan, rows)) == twin(home, plan, rows, prepared)
 
 
+@pytest.mark.parametrize("roles", [1, 2])
+def test_the_twin_agrees_about_a_crowd_of_which_every_record_says_everything(home: NodeHome, roles: int) -> None:
+    rng = np.random.default_rng(roles)
+    values = (LabelValue.POSITIVE, LabelValue.NEGATIVE, LabelValue.UNVERIFIED)
+    rows = [Row(f"{person}", number, regions={role: str(rng.choice(REGIONS)) for role in RegionRole},
+                labels={task: values[rng.integers(3)] for task in Task},
+                indicators={tag: int(rng.integers(2)) for tag in TAGS})
+            for person in range(60) for number in range(3)]
+    plan = counting(PLAN, holdout_share=1.0, roles=tuple(RegionRole), max_roles_per_person=roles)
+    found = named(plan, tables_of(home, plan, rows))
+    assert found == twin(home, plan, rows, prepared_of(rows))
+    # Every cell of the small tables has somebody in it, so none could be taken for another.
+    assert {key[0] for key in found} == set(Family)
+    assert sum(key[0] is Family.CONFUSION for key in found) == 8
+
+
 # What one person moves
 
 
+@settings(max_examples=60)
 @given(some_rows(), some_tables(), st.sampled_from([0.2, 1.0]))
 def test_one_person_moves_each_table_by_its_entries_and_each_of_them_by_one(
     home: NodeHome, rows: list[Row], tables: dict[str, Any], holdout_share: float
