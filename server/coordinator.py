@@ -22,6 +22,7 @@ from federation.plan import SignedPlan, StudyPlan, read_plan_file
 from federation.private_files import locked_within, sync_folder
 from federation.statistics import Measurements
 from server.rounds import StudyOutcome
+from server.series import SeriesArchive
 from server.studies import Study
 
 _LOCK_SECONDS = 60.0
@@ -36,6 +37,7 @@ class CoordinatorHome:
     studies/PLAN/     what a study left (`Study`), by the first digits of the plan's hash
     drafts/CONTENT/   releases that are not published, by the first digits of the content's hash
     releases/         what is published, by the end of the period and the content's hash
+    series/NAME/      the noisy sums of a series, one file a release (`SeriesArchive`)
     journal.jsonl     what was signed, run, drafted and published, with journal.jsonl.head
     ```
     """
@@ -76,6 +78,10 @@ class CoordinatorHome:
     @property
     def releases(self) -> Path:
         return self.path / "releases"
+
+    @property
+    def series(self) -> SeriesArchive:
+        return SeriesArchive(self.path / "series")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -170,6 +176,8 @@ class CoordinatorHome:
         try:
             Study(part).write(signed, outcome)
             sync_folder(part)
+            # Before the study is there: a process that dies here must not leave the series without it.
+            self.series.keep(outcome.measurements)
             part.rename(study.path)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)

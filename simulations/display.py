@@ -17,6 +17,7 @@ from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import ADJACENCY, UNIT, Price
 from federation.privacy.units import up
 from federation.secure import noise_in_words
+from federation.statistics import scales_in_people
 from server.rounds import StageReport
 from simulations.federation import SIGNERS_FOLDER, FederationResult, read_release
 from simulations.homes import SourceOutcome
@@ -62,7 +63,7 @@ class TerminalDisplay:
             ("Training", f"ε ≤ {up(cost.training)}: clip {training.l2_clip_norm:g}, noise "
                          f"{training.noise_multiplier:g} × clip, divisor from public slots"),
             ("Statistics", f"ε ≤ {up(cost.statistics)}: discrete Gaussian of scale "
-                           f"{min(plan.statistics.noise_scales.values()):g} and more in "
+                           f"{min(scales_in_people(plan).values()):g} and more in "
                            f"{'each table' if plan.statistics.aggregation is Aggregation.LOCAL else 'the sum'}"),
             ("Noise", noise_in_words(plan)),
             ("Together", f"[bold]ε ≤ {up(cost.total)} at δ = {cost.delta:g}[/bold] (composed as privacy loss "

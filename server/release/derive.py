@@ -19,6 +19,7 @@ from server.release.calibration import Calibration
 from server.release.decide import Gated, GatedCorridors, GatedIndicators
 from server.release.intervals import corrected_interval, difference_interval, lift_interval, signal_count
 from server.release.nodes import FloatArray, Nodes
+from server.release.series import GatedSeries
 from server.release.tree import make_consistent
 
 CORRIDOR_EDGES = (50, 200, 1000)
@@ -84,25 +85,38 @@ def derive_rates(plan: StudyPlan, gated: Gated) -> Rates:
     flagged, flagged_variance = _consistent(nodes, nodes.flagged)
     figures = []
     for task, known in enumerate(gated.calibrations):
-        adjusted = _task(known, flagged[..., task], flagged_variance[..., task], reviewed, reviewed_variance)
-        figures.append(_bounded(adjusted, known, nodes, task))
+        adjusted = _task(known, flagged[..., task], flagged_variance[..., task], reviewed, reviewed_variance,
+                         plan.release.minimum_count)
+        figures.append(_bounded(adjusted, known, nodes, task, plan.release.minimum_count))
     value, lower, upper, signals, sd = (np.stack(column, axis=-1) for column in zip(*figures, strict=True))
     return Rates(reviewed=reviewed, reviewed_variance=reviewed_variance, flagged=flagged,
                  flagged_variance=flagged_variance, signals=signals, signals_sd=sd, value=value, lower=lower,
                  upper=upper, band=_bands(nodes, value, lower, upper, plan.release.band_factor))
 
 
+def derive_series(gated: GatedSeries, calibrations: tuple[Calibration, ...]) -> tuple[FloatArray, FloatArray]:
+    """Running totals `(A, R, 1 + T)` in people, and `(3, A, R, T)`: rates as shares, and their intervals."""
+    totals, variance = gated.running.totals(), gated.running.variance
+    reviewed, figures = totals[..., 0], []
+    for task, known in enumerate(calibrations):
+        flagged = totals[..., 1 + task]
+        ends = corrected_interval(flagged, reviewed, flagged_variance=variance, reviewed_variance=variance,
+                                  calibration=known)
+        figures.append(np.where(np.isnan(flagged), np.nan, np.stack(ends)))
+    return totals, np.stack(figures, axis=-1)
+
+
 def _task(calibration: Calibration, flagged: FloatArray, flagged_variance: FloatArray, reviewed: FloatArray,
-          reviewed_variance: FloatArray) -> tuple[FloatArray, ...]:
+          reviewed_variance: FloatArray, minimum_count: int) -> tuple[FloatArray, ...]:
     """Rate, interval, signals and their standard deviation of one task; NaN where anything they need is."""
     variances = {"flagged_variance": flagged_variance, "reviewed_variance": reviewed_variance}
     figures = (*corrected_interval(flagged, reviewed, **variances, calibration=calibration),
-               *signal_count(flagged, reviewed, **variances, calibration=calibration))
+               *signal_count(flagged, reviewed, **variances, calibration=calibration, minimum_count=minimum_count))
     return tuple(np.where(np.isnan(flagged), np.nan, figure) for figure in figures)
 
 
 def _bounded(adjusted: tuple[FloatArray, ...], calibration: Calibration, nodes: Nodes,
-             task: int) -> tuple[FloatArray, ...]:
+             task: int, minimum_count: int) -> tuple[FloatArray, ...]:
     """`_task` of the counts as measured where the adjusted ones give no bounded interval.
 
     The gate saw that the measured ones do. A count near its threshold can be adjusted far below it, in a family whose
@@ -112,7 +126,7 @@ def _bounded(adjusted: tuple[FloatArray, ...], calibration: Calibration, nodes: 
     if not lost.any():
         return adjusted
     variance = nodes.variance[:, None]
-    measured = _task(calibration, nodes.flagged[..., task], variance, nodes.reviewed, variance)
+    measured = _task(calibration, nodes.flagged[..., task], variance, nodes.reviewed, variance, minimum_count)
     return tuple(np.where(lost, other, one) for one, other in zip(adjusted, measured, strict=True))
 
 

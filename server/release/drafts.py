@@ -104,7 +104,8 @@ def _content(home: CoordinatorHome, signed: SignedPlan, released_on: date) -> di
     measurements, earlier = study.measurements(signed.plan), in_series(home, signed.plan.study)
     return build_content(Facts(
         plan=signed.plan, partners=measurements.partners, model_sha256=study.model_sha256, released_on=released_on,
-        previous=earlier[-1].content if earlier else None, commitment=study.commitment), measurements)
+        previous=earlier[-1].content if earlier else None, commitment=study.commitment,
+        series=home.series.earlier(signed.plan.statistics.series)), measurements)
 
 
 def _write(path: Path, files: Mapping[str, bytes]) -> None:

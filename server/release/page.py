@@ -32,9 +32,10 @@ from server.release.views.index import Index, Json
 
 _TEMPLATES = Path(__file__).parent / "templates" / "page"
 FILES = (
-    ("release.json", "everything on this page"), ("cells.csv", "the rates"), ("indicators.csv", "the indicator mix"),
-    ("corridors.csv", "reported movements"), ("regions.geojson", "the rates with boundaries"),
-    ("privacy.json", "the privacy figures"), ("model-card.md", "what the model is and how well it works"),
+    ("release.json", "everything on this page"), ("release.schema.json", "its form"), ("cells.csv", "the rates"),
+    ("indicators.csv", "the indicator mix"), ("corridors.csv", "reported movements"),
+    ("regions.geojson", "the rates with boundaries"), ("privacy.json", "the privacy figures"),
+    ("model-card.md", "what the model is, and its limits"),
     ("reading-guide.md", "how to read the figures"), ("plan.json", "the signed study plan"),
     ("signatures.json", "who signed this release"), ("journal.jsonl", "how the release came about"))
 """The other files of the bundle, and what they hold."""
@@ -60,7 +61,9 @@ def _style(index: Index, label: str) -> str:
     They are rules and not `style` attributes, because a policy can admit a style sheet by hash but no attribute.
     """
     rules = [(_TEMPLATES / name).read_text(encoding="utf-8") for name in ("page.css", "figures.css")]
-    choices = {("task", task): (task,) for task in index.tasks} if len(index.tasks) > 1 else {}
+    choices: dict[tuple[str, str], tuple[str, ...]] = {}
+    if len(index.tasks) > 1:
+        choices |= {("task", task): (task,) for task in index.tasks}
     if len(index.roles) > 1:
         choices |= {("role", role): (role,) for role in index.roles}
         choices["role", "pair"] = ("origin", "destination")
@@ -129,7 +132,7 @@ def render_page(content: Json, *, release_sha256: str) -> bytes:
         content=content, release_sha256=release_sha256, css=css, label=label, files=FILES,
         style_hash=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
         invented=all(is_user_assigned(country) for country in index.countries),
-        compact=index.compact, drawings=drawings.values(), pair={"origin", "destination"} <= set(index.roles) and len(index.roles) > 1,
+        compact=index.compact, drawings=drawings.values(), pair={"origin", "destination"} <= set(index.roles),
         tasks=[_task(index, drawings, task, number) for number, task in enumerate(index.tasks)],
         roles=[(role, words.ROLES[role][0]) for role in index.roles],
         kinds=[(kind.value, *words.KINDS[kind.value]) for kind in PartnerKind], bands=words.BANDS,

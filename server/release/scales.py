@@ -45,6 +45,16 @@ def bin_of(rate: int, edges: Sequence[int]) -> int:
     return next((i for i in range(len(edges) - 2) if rate < edges[i + 1]), len(edges) - 2)
 
 
+def shade_of(rate: int, edges: Sequence[int]) -> int:
+    """Which of `BINS` shades the bin of `rate` has."""
+    return shades(len(edges) - 1)[bin_of(rate, edges)]
+
+
+def shades(bins: int) -> tuple[int, ...]:
+    """The shade of each bin; of fewer bins than `BINS`, the first and the last are as far apart as of all."""
+    return (BINS // 2,) if bins == 1 else tuple(round(i * (BINS - 1) / (bins - 1)) for i in range(bins))
+
+
 def axis_ticks(highest: int, *, wanted: int = 5) -> tuple[int, ...]:
     """Round ticks from 0 to at least `highest`, about `wanted` steps."""
     step = next(iter(_nice_steps(max(1.0, highest / wanted))))
@@ -69,7 +79,7 @@ class RatioAxis:
 
     @classmethod
     def holding(cls, ratios: Iterable[float]) -> RatioAxis:
-        """The shortest axis of at most three steps a side that holds all `ratios` above 0, in powers of 2, 4, 10 or 100.
+        """The shortest axis of at most three steps a side that holds all `ratios` above 0: powers of 2, 4, 10 or 100.
 
         What lies further out than 100³ either way, or at 0, is drawn at the end.
 

@@ -27,12 +27,12 @@ KINDS: Final = {"platform": ("platform", "platforms"), "ngo": ("NGO", "NGOs"), "
 LEVELS: Final = {"country": ("country", "countries"), "super_region": ("super-region", "super-regions"),
                  "region": ("region", "regions")}
 BANDS: Final = {
-    "high": ("▲", "high", "the whole interval lies above the country’s rate"),
-    "medium": ("◆", "medium", "the whole interval lies close to the country’s rate"),
-    "low": ("▼", "low", "the whole interval lies below the country’s rate"),
+    "high": ("▲", "high", "above the country’s rate"),
+    "medium": ("◆", "medium", "close to the country’s rate"),
+    "low": ("▼", "low", "below the country’s rate"),
     "insufficient": ("○", "insufficient", "cannot be told apart from the country’s rate"),
 }
-"""Mark, name and meaning. The mark and the name say it without colour."""
+"""Mark on a map, name and meaning. The mark and the name say it without colour."""
 TRENDS: Final = {"rose": "rose", "fell": "fell", "no_clear_change": "no clear change"}
 LIFTS: Final = {"more_often": "more often", "less_often": "less often", "no_clear_difference": "no clear difference"}
 REASONS: Final = {
@@ -48,7 +48,7 @@ PROTECTED: Final = "protected, so nobody is counted here"
 FAMILIES: Final = {
     "regions": "rates by region", "super_regions": "rates by super-region", "countries": "rates by country",
     "confusion": "how often the model errs", "indicators": "indicator mix", "corridors": "reported movements",
-    "dominance": "share of each partner (never published)",
+    "dominance": "share of each partner (never published)", "series": "running totals",
 }
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
            "December")
@@ -77,8 +77,14 @@ def times(factor: float) -> str:
 
 
 def hundredths(share: float) -> str:
-    """A share as so many of 100, with a decimal where it is below 10: `78`, `1.5`."""
-    return f"{share * 100:.0f}" if share >= 0.0995 else f"{share * 100:.1f}"
+    """A share as so many of 100, with a decimal where few are in it or few are not: `78`, `1.5`, `99.2`."""
+    return f"{share * 100:.0f}" if 0.0995 <= share <= 0.9005 else f"{share * 100:.1f}"
+
+
+def others(hundredths: str) -> str:
+    """Of 100, those that are not among so many; both add up as they are printed."""
+    decimals = len(hundredths.partition(".")[2])
+    return f"{100 - float(hundredths):.{decimals}f}"
 
 
 def band_of_counts(band: Json) -> str:
@@ -152,7 +158,7 @@ def odds(epsilon: float) -> str:
 
 
 def strength(epsilon: float) -> str:
-    """What an ε of this size is called by the tiers of Ponomareva et al. 2023, "How to DP-fy ML" (JAIR 77)."""
+    """What an ε is called by the tiers of Ponomareva et al. 2023, "How to DP-fy ML" (doi 10.1613/jair.1.14649)."""
     name = "strong" if epsilon <= 1.0 else "reasonable" if epsilon <= 10.0 else "weak"
-    return ("One published guide to private machine learning (Ponomareva and others, 2023) calls a promise strong up to "
-            f"ε = 1 and reasonable up to ε = 10. By it, this one is {name}.")
+    return ("One published guide to private machine learning (Ponomareva and others, 2023) calls a promise strong up "
+            f"to ε = 1 and reasonable up to ε = 10. By it, this one is {name}.")

@@ -234,14 +234,16 @@ def test_a_hundred_thousand_records_of_one_person_count_once(tmp_path: Path) -> 
     plan = PLAN.model_copy(update={"holdout_share": 0.0})
     people = training_people(home, plan, plan.roster[0], prepared)
     assert [group.inputs.shape[:2] for group in people.groups] == [(1, 4)]
-    held_out = PLAN.model_copy(update={"holdout_share": 0.5})
-    for one in (plan, held_out):
-        layout, vector = TableLayout(one), true_tables(home, one, one.roster[0], prepared, initial_model(one))
-        for family, block in layout.blocks.items():
-            table = layout.table(vector, family)
-            assert table.max(initial=0) <= 1
-            assert table.sum() <= block.entries
-        assert [layout.table(vector, family)[..., 0].sum() for family in LEVELS.values()] == [1, 1, 1]
+    held_out = PLAN.model_copy(update={"holdout_share": 1.0})
+    vector = true_tables(home, held_out, held_out.roster[0], prepared, initial_model(held_out))
+    layout = TableLayout(held_out)
+    for family, block in layout.blocks.items():
+        table = layout.table(vector, family)
+        assert table.max() <= 1
+        assert table.sum() <= block.entries
+    assert [layout.table(vector, family)[..., 0].sum() for family in (*LEVELS.values(), Family.CORRIDORS)] == [1] * 4
+    # Of the two tasks one is labelled.
+    assert layout.table(vector, Family.CONFUSION).sum() == 1
 
 
 # Levels, indicators, flags

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -10,7 +13,19 @@ from pydantic import ValidationError
 from federation.errors import InputError
 from federation.identity import SigningKey
 from federation.plan import MAX_PLAN_BYTES, SignedPlan, StudyPlan, averaged_rounds, read_plan_file
-from tests.worlds import COORDINATOR, make_plan, sign
+from federation.plan_parts import AppearancesSpec, Corridor, IndicatorsSpec, ReleaseSpec, SeriesSpec, SuperRegion
+from federation.taxonomy import AreaLevel, Family, RegionRole
+from tests.worlds import (
+    COORDINATOR,
+    CORRIDORS,
+    REGIONS,
+    RELEASE,
+    SUPER_REGIONS,
+    TAGS,
+    make_plan,
+    make_statistics,
+    sign,
+)
 
 
 def test_round_trip_gives_the_same_plan_and_hash() -> None:
@@ -137,3 +152,118 @@ def test_what_cannot_be_a_plan_file_is_refused(tmp_path: Path) -> None:
     for name in ("nowhere", ".", "latin", "vast"):
         with pytest.raises(InputError, match="plan"):
             read_plan_file(tmp_path / name)
+
+
+# The tables: what may be asked for. Each row breaks one rule of a plan that keeps all.
+
+NORTH, SOUTH = SUPER_REGIONS
+
+
+@pytest.mark.parametrize(("change", "problem"), [
+    ({"regions": ("XA-01", "XA-01", "XA-02", "XA-03")}, "listed twice"),
+    ({"regions": ()}, "at least 1 item"),
+    ({"roles": ()}, "at least 1 item"),
+    ({"roles": (RegionRole.ORIGIN,) * 2}, "listed twice"),
+    ({"protected": ("XA-09", "XA-09")}, "listed twice"),
+    ({"corridors": CORRIDORS[:1] * 2}, "listed twice"),
+    ({"protected": REGIONS, "super_regions": (), "corridors": ()}, "regions: all of them are protected"),
+    ({"max_roles_per_person": 3}, "max_roles_per_person is 3, expected at most the 2 roles"),
+    ({"appearances": AppearancesSpec(releases_a_year=4, releases_per_person=5, release_of_year=1)},
+     r"appearances\.releases_per_person is above releases_a_year"),
+    ({"appearances": AppearancesSpec(releases_a_year=4, releases_per_person=4, release_of_year=5)},
+     r"appearances\.release_of_year is above releases_a_year"),
+    ({"super_regions": (NORTH, SOUTH, NORTH)}, "super_regions: one is listed twice"),
+    ({"super_regions": (NORTH, SOUTH, NORTH.model_copy(update={"code": "XA:other"}))}, "or a region is in two"),
+    ({"super_regions": (NORTH, SOUTH.model_copy(update={"regions": ("XA-03", "XA-03")}))}, "or a region is in two"),
+    ({"super_regions": (NORTH,), "corridors": ()}, "super_regions: must hold every region that is not protected"),
+    ({"super_regions": (NORTH, SOUTH.model_copy(update={"regions": ("XA-03", "XA-04")}))}, "and nothing else"),
+    ({"protected": ("XA-03",)}, "super_regions: must hold every region that is not protected, and nothing else"),
+    ({"super_regions": (NORTH, SOUTH.model_copy(update={"code": "XB:south"})), "corridors": ()},
+     "super_regions: one holds a region of another country"),
+    ({"corridors": (Corridor(origin="XA:north", destination="XA:west"),)}, "corridors: each end must be"),
+    ({"corridors": (Corridor(origin="XB", destination="XA"),)}, "corridors: each end must be"),
+    ({"corridors": (Corridor(origin="XA-01", destination="XA-02"),)}, "corridors: each end must be"),
+    ({"corridors": (*CORRIDORS, Corridor(origin="XA", destination="XA"))}, "all ends must be super-regions, or all c"),
+    ({"corridors": (Corridor(origin="XA", destination="XA:north"),)}, "all ends must be super-regions, or all count"),
+    ({"super_regions": (), "corridors": (), "indicators": IndicatorsSpec(level=AreaLevel.SUPER_REGION, tags=TAGS)},
+     r"indicators\.level: the plan has no super-regions"),
+    ({"noise_scales": {}}, "noise_scales: given for nothing, expected for regions, super_regions"),
+    ({"noise_scales": dict.fromkeys([*Family][1:], 6.0)}, "noise_scales: given for .*, expected for regions, "),
+    ({"indicators": None, "noise_scales": dict.fromkeys(Family, 6.0)}, "noise_scales: given for .*indicators"),
+    *(({"noise_scales": {**dict.fromkeys(Family, 6.0), Family.DOMINANCE: scale}}, r"noise_scales\.dominance")
+      for scale in (0.0, 0.09, -6.0, math.nan, math.inf, 1.1e5)),
+])
+def test_tables_that_do_not_fit_together_are_refused(change: dict[str, Any], problem: str) -> None:
+    make_statistics()
+    with pytest.raises(ValidationError, match=problem):
+        make_statistics(**change)
+
+
+@pytest.mark.parametrize(("make", "problem"), [
+    (lambda: IndicatorsSpec(level=AreaLevel.COUNTRY, tags=()), "at least 1 item"),
+    (lambda: IndicatorsSpec(level=AreaLevel.COUNTRY, tags=TAGS[:1] * 2), "listed twice"),
+    *((lambda values=values: AppearancesSpec(**dict(zip(AppearancesSpec.model_fields, values, strict=True))), "than")
+      for values in ((0, 1, 1), (1, 0, 1), (1, 1, 0), (367, 1, 1))),
+    *((lambda code=code: SuperRegion(code=code, name="North", regions=("XA-01",)), "pattern")
+      for code in ("XA", "XA-01", "xa:north", "XA:North", "XA:", "XA:" + "a" * 41, "XA:a b")),
+    (lambda: SuperRegion(code="XA:north", name="", regions=("XA-01",)), "at least 1 char"),
+    (lambda: SuperRegion(code="XA:north", name="North", regions=()), "at least 1 item"),
+])
+def test_parts_of_the_tables_that_are_none_are_refused(make: Callable[[], object], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        make()
+
+
+def test_a_period_ends_no_earlier_than_it_begins() -> None:
+    tree = make_plan().model_dump()
+    tree["period_end"] = tree["statistics"]["period_start"]
+    StudyPlan.model_validate(tree)
+    tree["period_end"] -= timedelta(days=1)
+    with pytest.raises(ValidationError, match=r"statistics\.period_start 2026-04-01 is after period_end 2026-03-31"):
+        StudyPlan.model_validate(tree)
+
+
+@pytest.mark.parametrize("place", ["regions", "protected"])
+def test_places_that_there_are_not_are_refused(place: str) -> None:
+    tree = make_plan().model_dump()
+    tree["statistics"] = make_statistics(super_regions=(), corridors=(), indicators=None).model_dump()
+    StudyPlan.model_validate(tree)
+    tree["statistics"][place] = (*tree["statistics"][place], "ZZ-99")
+    with pytest.raises(ValidationError, match="ZZ-99"):
+        StudyPlan.model_validate(tree)
+
+
+@pytest.mark.parametrize(("change", "problem"), [
+    ({"signers": RELEASE.signers[:1], "signatures": 1}, "at least 2|greater than or equal to 2"),
+    ({"signers": (*RELEASE.signers, RELEASE.signers[0])}, "signers: two have the same name or the same key"),
+    ({"signers": (*RELEASE.signers[:2], RELEASE.signers[0].model_copy(update={"name": "other"}))}, "the same key"),
+    ({"signers": (*RELEASE.signers[:2], RELEASE.signers[2].model_copy(update={"name": "officer1"}))}, "same name"),
+    ({"signatures": 4}, "signatures is 4, expected at most the 3 signers"),
+    ({"signatures": 1}, "greater than or equal to 2"),
+])
+def test_who_signs_a_release_are_several_different_people(change: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        ReleaseSpec(**{**dict(RELEASE), **change})
+
+
+def test_what_is_counted_follows_from_the_parts_that_there_are() -> None:
+    series = SeriesSpec(name="all", index=1, level=AreaLevel.COUNTRY)
+    assert make_statistics(series=series).families == tuple(Family)
+    every = tuple(Family)[:-1]
+    assert make_statistics().families == every
+    assert make_statistics(super_regions=(), corridors=(), indicators=None).families == (
+        Family.REGIONS, Family.COUNTRIES, Family.CONFUSION, Family.DOMINANCE)
+    for part, family, without in (("indicators", Family.INDICATORS, None), ("corridors", Family.CORRIDORS, ())):
+        assert make_statistics(**{part: without}).families == tuple(one for one in every if one is not family)
+
+
+def test_scales_survive_the_journey_as_json() -> None:
+    scales = {family: 2.0 + number / 7 for number, family in enumerate(make_statistics().families)}
+    plan = make_plan().model_copy(update={"statistics": make_statistics(noise_scales=scales)})
+    again = SignedPlan.open(sign(plan).to_json(), trusted_key=COORDINATOR.public).plan
+    assert again.statistics == plan.statistics
+    assert again.sha256 == plan.sha256
+    # In whichever order they were given: the hash is of what is said.
+    turned = plan.model_copy(update={"statistics": make_statistics(
+        noise_scales=dict(reversed(scales.items())))})
+    assert turned.sha256 == plan.sha256

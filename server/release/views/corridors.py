@@ -59,8 +59,9 @@ def _corridors(index: Index, task: str, rows: Sequence[Json]) -> Corridors:
     shown = [row for row in rows if row["status"] == "shown"]
     held = [words.REASONS[row["reason"]] for row in rows if row["status"] != "shown"]
     many = len(rows) > MANY
+    listed = shown if many else rows
     return Corridors(
-        task=task, heading=words.TASKS[task][0], listed=tuple(_movement(index, row) for row in (shown if many else rows)),
+        task=task, heading=words.TASKS[task][0], listed=tuple(_movement(index, row) for row in listed),
         folded=tuple((reason, held.count(reason)) for reason in sorted(set(held))) if many else (),
         summary=f"{words.grouped(len(shown))} of {words.counted(len(rows), 'pair', 'pairs')} shown")
 

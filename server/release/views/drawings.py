@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from server.release.boundaries import Outline, outline
-from server.release.tiles import GAP, WIDTH, Block, block
+from server.release.boundaries import Outline, Shape, outline
+from server.release.tiles import Block, block
 from server.release.views.index import Index
 
 DENSE = 5
@@ -18,7 +18,10 @@ LETTERS = 46
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """One region: `key` is the id of its outline, `text` the code that fits in it ("" for none), at `x`, `y`."""
+    """One region: `key` is the id of its outline, `text` the code that fits in it ("" for none), at `x`, `y`.
+
+    `marked` says that there is room for a mark beside the code, `dot` that the outline itself can hardly be seen.
+    """
 
     key: str
     region: str
@@ -27,6 +30,7 @@ class Piece:
     y: float
     dot: bool
     text: str
+    marked: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,27 +84,32 @@ def _draw(index: Index, country: str, key: str) -> Drawing:
 def _tiled(name: str, country: str, key: str, tiles: Block) -> Drawing:
     dense = tiles.columns > DENSE
     return Drawing(
-        country=country, name=name, key=key, width=tiles.width, height=tiles.height, rest="", frames="", columns=tiles.columns,
-        letters=18 if dense else 15, pieces=tuple(
-            Piece(key=f"{key}-{i}", region=tile.region, path=tile.path, x=tile.x, y=tile.y, dot=False,
+        country=country, name=name, key=key, width=tiles.width, height=tiles.height, rest="", frames="",
+        columns=tiles.columns, letters=18 if dense else 15, pieces=tuple(
+            Piece(key=f"{key}-{i}", region=tile.region, path=tile.path, x=tile.x, y=tile.y, dot=False, marked=True,
                   text=short(tile.region) if dense else tile.region) for i, tile in enumerate(tiles.tiles)))
 
 
 def _outlined(name: str, country: str, key: str, known: Outline) -> Drawing:
-    letters, dot = round(known.width / LETTERS, 1), known.width * DOT
+    letters = round(known.width / LETTERS, 1)
     return Drawing(
         country=country, name=name, key=key, width=known.width, height=known.height, letters=letters, columns=0,
         rest=known.rest, frames=known.frames, pieces=tuple(
-            Piece(key=f"{key}-{i}", region=shape.region, path=shape.path, x=shape.label[0], y=shape.label[1],
-                  dot=shape.area < 4 * dot * dot, text=_fitting(shape.region, shape.area, letters))
-            for i, shape in enumerate(known.shapes)))
+            _piece(shape, f"{key}-{i}", letters, known.width * DOT) for i, shape in enumerate(known.shapes)))
 
 
-def _fitting(region: str, area: float, letters: float) -> str:
-    """The end of a code, if a shape of this area has room for it."""
-    text = short(region)
-    # A letter is about 0.65 as wide as it is high; shapes are not square, so ask for some room on all sides.
-    return text if area >= (letters * (0.65 * len(text) + 0.9)) * letters * 2.2 else ""
+def _piece(shape: Shape, key: str, letters: float, dot: float) -> Piece:
+    text, room = short(shape.region), _letters(shape.area, letters)
+    return Piece(key=key, region=shape.region, path=shape.path, x=shape.label[0], y=shape.label[1],
+                 dot=shape.area < 4 * dot * dot, text=text if len(text) <= room else "", marked=len(text) + 2 <= room)
+
+
+def _letters(area: float, height: float) -> int:
+    """How many letters of this height a shape of this area has room for.
+
+    A letter is about 0.65 as wide as it is high; shapes are not square, so some room on all sides is asked for.
+    """
+    return int((area / (2.2 * height * height) - 0.9) / 0.65)
 
 
 def short(region: str) -> str:

@@ -85,7 +85,7 @@ class Index:
         small = [code for code in self.countries if len(self.regions(code)) <= SMALL]
         if len(small) < 2:
             small = []
-        found = [(code, (code,)) for code in self.countries if code not in small]
+        found: list[tuple[str, tuple[str, ...]]] = [(code, (code,)) for code in self.countries if code not in small]
         if small:
             found.append(("small", tuple(small)))
         return tuple(Group(key=key.lower(), countries=countries, open=len(found) <= OPEN or i == 0,

@@ -102,7 +102,8 @@ def _lift(lift: Json, axis: RatioAxis) -> Lift | None:
     if lift["status"] != "shown":
         return None
     at, start, end = (axis.at(lift[name]) for name in ("lift", "lower", "upper"))
-    return Lift(bar=Bar(at=at, start=start, end=end), ratio=words.times(lift["lift"]), kind=lift["class"], name=words.LIFTS[lift["class"]],
+    return Lift(bar=Bar(at=at, start=start, end=end), ratio=words.times(lift["lift"]), kind=lift["class"],
+                name=words.LIFTS[lift["class"]],
                 interval=f"{words.times(lift['lower'])} to {words.times(lift['upper'])}")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from server.release import words
-from server.release.scales import bin_edges, bin_of
+from server.release.scales import bin_edges, shade_of, shades
 from server.release.views.drawings import Drawing, Piece
 from server.release.views.index import Group, Index, Json
 
@@ -58,7 +58,7 @@ class Panel:
 
 @dataclass(frozen=True, kw_only=True)
 class Legend:
-    """What the colours and patterns of a signal's maps mean; `bins` are (number, from, to)."""
+    """What the colours and patterns of a signal's maps mean; `bins` are (shade, from, to)."""
 
     bins: tuple[tuple[int, int, int], ...]
     wide: bool
@@ -82,7 +82,7 @@ def panel(index: Index, drawings: Mapping[str, Drawing], group: Group, role: str
     maps = tuple(_map(index, drawings[country], role, task, edges) for country in group.countries)
     spots = [spot for each in maps for spot in each.spots]
     shown = sum(spot.classes[0] == "b" for spot in spots)
-    protected = sum(spot.classes == "protected" for spot in spots)
+    protected = sum(spot.classes.startswith("protected") for spot in spots)
     withheld = len(spots) - shown - protected
     return Panel(role=role, heading=words.ROLES[role][0], explained=words.ROLES[role][1], maps=maps,
                  summary=f"{shown} of {words.counted(len(spots), 'region', 'regions')} shown, {withheld} withheld"
@@ -94,7 +94,8 @@ def _map(index: Index, drawing: Drawing, role: str, task: str, edges: tuple[int,
     for piece in drawing.pieces:
         cell = index.cell(piece.region, role, task)
         classes = _classes(cell, edges)
-        spots.append(Spot(key=piece.key, classes=classes, name=index.name(piece.region), code=piece.region,
+        spots.append(Spot(key=piece.key, classes=f"{classes}{' dot' if piece.dot else ''}", code=piece.region,
+                          name=index.name(piece.region),
                           sentence=words.rate_sentence(cell) if cell else words.PROTECTED))
         if piece.text:
             texts.append(_text(piece, cell, classes, number=drawing.tiled and not index.compact))
@@ -106,7 +107,7 @@ def _classes(cell: Json | None, edges: tuple[int, ...]) -> str:
         return "protected"
     if cell["status"] != "shown":
         return "withheld"
-    return f"b{bin_of(cell['display']['rate'], edges)}{' wide' if is_wide(cell) else ''}"
+    return f"b{shade_of(cell['display']['rate'], edges)}{' wide' if is_wide(cell) else ''}"
 
 
 def is_wide(cell: Json) -> bool:
@@ -117,7 +118,8 @@ def is_wide(cell: Json) -> bool:
 
 def _text(piece: Piece, cell: Json | None, classes: str, *, number: bool) -> Text:
     shown = cell is not None and cell["status"] == "shown"
-    mark = words.BANDS[cell["band"]][0] if cell is not None and shown and cell["band"] in ("high", "low") else ""
+    mark = (words.BANDS[cell["band"]][0] if cell is not None and shown and piece.marked
+            and cell["band"] in ("high", "low") else "")
     return Text(x=piece.x, y=piece.y, classes=classes, code=f"{piece.text} {mark}".strip(),
                 value=words.grouped(cell["display"]["rate"]) if cell is not None and shown and number else "")
 
@@ -127,7 +129,7 @@ def legend(index: Index, drawings: Mapping[str, Drawing], task: str, edges: tupl
     cells = [cell for cell in index.content["cells"] if cell["task"] == task and cell["level"] == "region"]
     shown = [cell for cell in cells if cell["status"] == "shown"]
     return Legend(
-        bins=tuple((i, edges[i], edges[i + 1]) for i in range(len(edges) - 1)),
+        bins=tuple((shade, edges[i], edges[i + 1]) for i, shade in enumerate(shades(len(edges) - 1))) if edges else (),
         wide=any(is_wide(cell) for cell in shown), withheld=len(shown) < len(cells),
         protected=any(index.protected(country) for country in index.countries),
         others=any(each.rest for each in drawings.values()), tiled=any(each.tiled for each in drawings.values()),

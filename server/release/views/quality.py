@@ -10,12 +10,12 @@ from server.release.scales import Bar
 from server.release.views.index import MANY, Index, Json
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Share:
-    """A share of 100 with its interval, in words and on an axis from 0 to 100."""
+    """A share of 100 with its interval, in words and on an axis from 0 to 100; `rest` are the others of 100."""
 
     value: str
+    rest: str
     interval: str
     bar: Bar
 
@@ -26,7 +26,6 @@ class Errors:
 
     heading: str
     found: Share | None
-    missed: str
     alarms: Share | None
     reason: str | None
 
@@ -56,8 +55,8 @@ class Suppression:
 def errors(index: Index) -> tuple[Errors, ...]:
     """By signal."""
     return tuple(Errors(
-        heading=words.TASKS[each["task"]][0], found=_share(each["sensitivity"]), alarms=_share(each["false_alarm_rate"]),
-        missed="" if each["sensitivity"]["value"] is None else words.hundredths(1.0 - each["sensitivity"]["value"]),
+        heading=words.TASKS[each["task"]][0], found=_share(each["sensitivity"]),
+        alarms=_share(each["false_alarm_rate"]),
         reason=None if each["usable"] else words.REASONS[each["reason"]]) for each in index.content["calibration"])
 
 
@@ -65,7 +64,8 @@ def _share(known: Json) -> Share | None:
     if any(known[name] is None for name in ("value", "lower", "upper")):
         return None
     at, start, end = (round(100 * min(max(known[name], 0.0), 1.0), 1) for name in ("value", "lower", "upper"))
-    return Share(value=words.hundredths(known["value"]), bar=Bar(at=at, start=start, end=end),
+    value = words.hundredths(known["value"])
+    return Share(value=value, rest=words.others(value), bar=Bar(at=at, start=start, end=end),
                  interval=f"{words.hundredths(known['lower'])} to {words.hundredths(known['upper'])}")
 
 

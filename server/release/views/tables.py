@@ -11,7 +11,6 @@ from server.release.scales import Bar, axis_ticks
 from server.release.views.index import LEVELS, MANY, Index, Json
 
 
-
 @dataclass(frozen=True, kw_only=True)
 class Shown:
     """A rate with its interval, and where they lie on the axis, in hundredths of it (None: told in numbers only).
@@ -121,10 +120,11 @@ def _shown(index: Index, cell: Json, ticks: tuple[int, ...]) -> Shown:
     whole = index.cell(country_of(code), cell["role"], cell["task"])
     drawn = not (index.compact and cell["level"] == "region")
     return Shown(
-        code=code, name=index.name(code), rate=words.grouped(known["rate"]),
+        code=code, name=index.name(code), rate=words.grouped(known["rate"]), band=cell["band"],
         interval=f"{words.grouped(known['lower'])} to {words.grouped(known['upper'])}",
-        bar=Bar(at=at(known["rate"]), start=at(known["lower"]), end=at(known["upper"])) if drawn else None, band=cell["band"], trend=_change(cell["trend"]),
-        whole=at(whole["display"]["rate"]) if whole is not None and whole["status"] == "shown" else None)
+        bar=Bar(at=at(known["rate"]), start=at(known["lower"]), end=at(known["upper"])) if drawn else None,
+        whole=at(whole["display"]["rate"]) if whole is not None and whole["status"] == "shown" else None,
+        trend=_change(cell["trend"]))
 
 
 def _change(trend: Json | None) -> Change | None:

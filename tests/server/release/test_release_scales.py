@@ -1,46 +1,39 @@
-"""Geometry of the map, bins and axis; sentences that numbers need."""
+"""Bins of a map, the axis of rates, the axis of ratios."""
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
 
-import pycountry
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.release import words
-from server.release.tiles import axis_ticks, bin_edges, bin_of, lay_out, us_grid
+from server.release.scales import BINS, RatioAxis, axis_ticks, bin_edges, bin_of, shade_of, shades
 
 rates = st.lists(st.integers(0, 10_000), min_size=1, max_size=60)
-
-
-def test_the_us_grid_has_every_state_once() -> None:
-    outlying = {"US-AS", "US-GU", "US-MP", "US-PR", "US-UM", "US-VI"}
-    states = {s.code for s in pycountry.subdivisions.get(country_code="US")} - outlying
-    assert set(us_grid()) == states
-    assert len(set(us_grid().values())) == 51
-
-
-def test_no_two_tiles_share_a_place() -> None:
-    blocks = lay_out([*us_grid(), "US-PR", "US-GU", *(f"XA-{i:02d}" for i in range(1, 43)), "RO-IS"])
-    assert [block.country for block in blocks] == ["RO", "US", "XA"]
-    for block in blocks:
-        places = [(tile.row, tile.column) for tile in block.tiles]
-        assert len(set(places)) == len(places)
-        assert places == sorted(places), "the keyboard moves row by row"
-        assert max(column for _, column in places) <= block.columns
+ratios = st.lists(st.floats(1e-3, 1e3), max_size=20)
 
 
 @given(rates)
 def test_bins_hold_every_rate(values: list[int]) -> None:
     edges = bin_edges(values)
-    assert 2 <= len(edges) <= 6
+    assert 2 <= len(edges) <= BINS + 1
     assert len({b - a for a, b in pairwise(edges)}) == 1, "equal widths"
     for value in values:
         i = bin_of(value, edges)
         assert edges[i] <= value < edges[i + 1] or value == edges[-1]
+        assert shade_of(value, edges) == shades(len(edges) - 1)[i]
+
+
+@pytest.mark.parametrize("bins", range(1, BINS + 1))
+def test_shades_keep_their_order_and_are_as_far_apart_as_can_be(bins: int) -> None:
+    found = shades(bins)
+    assert list(found) == sorted(set(found))
+    assert len(found) == bins
+    assert set(found) <= set(range(BINS))
+    if bins > 1:
+        assert (found[0], found[-1]) == (0, BINS - 1)
 
 
 @given(st.integers(0, 10_000))
@@ -56,10 +49,31 @@ def test_no_rates_no_bins() -> None:
         bin_edges([])
 
 
-@given(st.floats(0.01, 30.0))
-def test_beliefs_and_odds_never_understate(epsilon: float) -> None:
-    for prior, (_, after) in zip((0.01, 0.1, 0.5), words.beliefs(epsilon), strict=True):
-        exact = prior * math.exp(epsilon) / (1 - prior + prior * math.exp(epsilon))
-        assert "more than" in after or float(after.removesuffix(" %")) >= 100 * exact - 1e-9
-    stated = words.odds(epsilon)
-    assert "million" in stated or float(stated.replace(",", "")) >= math.exp(epsilon) * (1 - 1e-9)
+@given(ratios)
+def test_the_axis_of_ratios_holds_them_and_is_even_around_one(values: list[float]) -> None:
+    axis = RatioAxis.holding(values)
+    assert axis.at(1.0) == 50.0
+    reach = axis.base**axis.steps
+    for value in values:
+        assert 1 / reach * (1 - 1e-9) <= value <= reach * (1 + 1e-9)
+        assert axis.at(value) + axis.at(1 / value) == pytest.approx(100, abs=0.11)
+        naive = 100 * (math.log(value) + math.log(reach)) / (2 * math.log(reach))
+        assert axis.at(value) == pytest.approx(naive, abs=0.051)
+
+
+def test_ticks_of_ratios_are_powers() -> None:
+    assert RatioAxis.holding([0.3, 3.1]).ticks() == ((0.25, "1/4"), (0.5, "1/2"), (1.0, "1"), (2.0, "2"), (4.0, "4"))
+    assert RatioAxis.holding([]) == RatioAxis(2, 1)
+    assert RatioAxis.holding([60.0]) == RatioAxis(4, 3)
+
+
+def test_what_is_off_the_axis_lies_at_its_end() -> None:
+    axis = RatioAxis.holding([0.0, -2.0, 1e9])
+    assert axis == RatioAxis(100, 3)
+    assert [axis.at(ratio) for ratio in (-2.0, 0.0, 1e-9, 1e9)] == [0.0, 0.0, 0.0, 100.0]
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_no_axis_for_what_is_no_number(value: float) -> None:
+    with pytest.raises(ValueError, match="not finite"):
+        RatioAxis.holding([1.0, value])

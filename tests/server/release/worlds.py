@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from federation.areas import country_of
 from federation.plan import StudyPlan
 from federation.plan_parts import (
     Aggregation,
@@ -63,7 +63,7 @@ def make_plan(
     pairs = tuple(Corridor(origin=one.code, destination=other.code) for one in super_regions for other in super_regions
                   if one is not other) if corridors else ()
     families = counted_families(super_regions=bool(super_regions), indicators=indicators is not None,
-                                corridors=bool(pairs))
+                                corridors=bool(pairs), series=False)
     fields: dict[str, Any] = {
         "study": "north-coast-2026", "label": "SYNTHETIC", "synthetic": True, "regions_drawn": False,
         "rehearsal": False, "period_end": date(2026, 3 * release_of_year, 30), "tasks": tasks,
@@ -74,13 +74,13 @@ def make_plan(
             for i, covered in enumerate(coverage)),
         "encoder": EncoderSpec(name="fast-use", version="0.2.1", fingerprint="cd" * 32, dimension=320),
         "model": ModelSpec(hidden_units=None, intercept_scale=0.25, initial_seed=7),
-        "training": TrainingSpec(aggregation=Aggregation.LOCAL, rounds=20, local_steps=3, learning_rate=0.5,
+        "training": TrainingSpec(aggregation=Aggregation.LOCAL, rounds=1, local_steps=1, learning_rate=0.5,
                                  weight_decay=0.0, averaged_share=0.5, sampling_probability=0.1, l2_clip_norm=1.0,
                                  noise_multiplier=1.4, max_records_per_person=4),
         "statistics": StatisticsSpec(
             period_start=date(2026, 3 * release_of_year - 2, 1), regions=regions, roles=roles, protected=protected,
-            super_regions=super_regions, corridors=pairs, aggregation=Aggregation.LOCAL,
-            indicators=indicators and IndicatorsSpec(level=indicators, tags=tuple(Indicator)),
+            super_regions=super_regions, corridors=pairs, series=None, aggregation=Aggregation.LOCAL,
+            indicators=IndicatorsSpec(level=indicators, tags=tuple(Indicator)) if indicators else None,
             noise_scales=dict.fromkeys(families, noise_scale), max_roles_per_person=1, flag_threshold=0.5,
             appearances=AppearancesSpec(releases_a_year=4, releases_per_person=2, release_of_year=release_of_year)),
         "release": ReleaseSpec(
@@ -93,7 +93,7 @@ def make_plan(
     return StudyPlan(**(fields | changes))
 
 
-def make_measurements(plan: StudyPlan, *, seed: int = 3, people: float = 2200, labelled: int = 900) -> Measurements:
+def make_measurements(plan: StudyPlan, *, seed: int = 3, people: float = 2500, labelled: int = 900) -> Measurements:
     """Noisy sums of a drawn world; regions differ in size, so that some are withheld. A later release of a year moves
     some rates."""
     layout, rng = TableLayout(plan), np.random.default_rng(seed)
@@ -159,20 +159,27 @@ def make_content(plan: StudyPlan, *, previous: dict[str, Any] | None = None, **d
     return build_content(facts, measurements)
 
 
+@cache
 def twelve_content() -> dict[str, Any]:
-    """Twelve invented regions in three roles, two signals, with everything that a release can have."""
+    """Twelve invented regions in three roles, two signals, with all that a release can have. Not to be changed."""
     first = make_content(make_plan(release_of_year=1))
     return make_content(make_plan(release_of_year=2, protected=("XA-12",), super_regions=(
         *THREE[:2], THREE[2].model_copy(update={"regions": TWELVE[8:11]}))), previous=first)
 
 
+@cache
 def states_content() -> dict[str, Any]:
-    """The states of the US in one role, without indicators, corridors and an earlier release."""
+    """The states of the US in one role, without indicators, corridors and an earlier release. Not to be changed."""
     plan = make_plan(STATES, FOUR, roles=(RegionRole.OBSERVED,), indicators=None, corridors=False,
                      study="state-signals", synthetic=False, label="REAL TEXTS, DRAWN REGIONS", regions_drawn=True)
     return make_content(plan, people=1800)
 
 
-def countries_of(regions: Sequence[str]) -> list[str]:
-    """Countries of regions, each once."""
-    return list(dict.fromkeys(country_of(region) for region in regions))
+@cache
+def many_content() -> dict[str, Any]:
+    """Seven countries, some of them small, in a rehearsal; a region of each of two is protected. Not to be changed."""
+    sizes = {"XA": 30, "XB": 3, "XC": 5, "XD": 12, "XE": 2, "XF": 9, "XG": 130}
+    regions = [f"{country}-{i:03d}" for country, number in sizes.items() for i in range(1, number + 1)]
+    plan = make_plan(regions, (), corridors=False, rehearsal=True, protected=("XA-005", "XB-002"),
+                     indicators=AreaLevel.REGION)
+    return make_content(plan, people=1200)
