@@ -27,8 +27,8 @@ def roots(a: FloatArray, b: FloatArray, c: FloatArray) -> tuple[FloatArray, Floa
     """Roots of a p² - 2 b p + c for a > 0, in order; NaN if there are none."""
     discriminant = b * b - a * c
     # A double root (no noise at all) may come out a rounding error below zero.
-    rounding = 1e-12 * b * b
-    root = np.sqrt(np.where(np.abs(discriminant) <= rounding, 0.0, discriminant))
+    double = (discriminant < 0.0) & (discriminant >= -1e-12 * b * b)
+    root = np.sqrt(np.where(double, 0.0, discriminant))
     return (b - root) / a, (b + root) / a
 
 

@@ -360,7 +360,11 @@ class TestRatio:
 
     def test_with_a_known_denominator_it_is_a_normal_interval(self) -> None:
         same(ratio_interval(3.0, 0.25, 2.0, 0.0), (1.5, 1.5 - Z * 0.25, 1.5 + Z * 0.25))
-        same(ratio_interval(3.0, 0.0, 2.0, 0.0), (1.5, 1.5, 1.5))
+
+    @given(x=st.floats(-1e6, 1e6), y=st.floats(0.01, 1e6))
+    def test_of_known_numbers_it_is_their_ratio(self, x: float, y: float) -> None:
+        assume(x == 0 or abs(x) > 1e-6)
+        same(ratio_interval(x, 0.0, y, 0.0), (x / y, x / y, x / y), rtol=1e-6)
 
     @pytest.mark.parametrize("y", [0.0, 1.9, -1.9])
     def test_unbounded_is_nan(self, y: float) -> None:
