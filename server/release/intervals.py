@@ -141,7 +141,7 @@ def signal_count(flagged: ArrayLike, reviewed: ArrayLike, *, flagged_variance: A
     What holds: published only where estimate >= (k - 1) + 2.326 sd + 1/2, a cell with fewer than k signals is published
     with probability at most 1.1 %, also if it is large and all its flags are false alarms. That is over the noise, the
     sampling and the labelled set together (1.5 % given that a set is usable which only luck makes so). One labelled set
-    serves all cells, so the mistakes come together, too: with an unlucky one, many large cells can be published at once.
+    serves all cells, so the mistakes come together: with an unlucky one, many large cells can be published at once.
 
     Args:
         flagged, reviewed, flagged_variance, reviewed_variance, calibration: as in `corrected_interval`.

@@ -74,13 +74,13 @@ class NoisyShares:
         return (self.counts + 0.5) / np.where(self.totals > 0.0, self.totals + 1.0, np.nan)
 
     def variance(self, share: FloatArray) -> FloatArray:
-        """Variance of the observed share where the true one is `share`, to first order; NaN as in `estimate`.
+        """Variance of the observed share where the true one is `share`, to first order; NaN for a share of NaN.
 
         p(1 - p) is a variance only within [0, 1]: there, and only there, sampling adds to the noise.
         """
         noise = self.count_variance + share * (share * self.total_variance - 2.0 * self.covariance)
         sampling = self.totals * np.maximum(share * (1.0 - share), 0.0)
-        return (noise + sampling) / np.where(self.totals > 0.0, self.totals * self.totals, np.nan)
+        return (noise + sampling) / (self.totals * self.totals)
 
     def interval(self, z: float) -> tuple[FloatArray, FloatArray]:
         """Both ends, unclipped; NaN where unbounded. See the top of this module."""
