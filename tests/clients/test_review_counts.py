@@ -10,7 +10,7 @@ from clients.review_counts import how_counts_leave, what_is_counted
 from federation.plan import StudyPlan
 from federation.plan_parts import AppearancesSpec, IndicatorsSpec
 from federation.statistics import TableLayout
-from federation.taxonomy import AreaLevel, Family
+from federation.taxonomy import AreaLevel
 from tests.worlds import TAGS, make_plan, make_statistics
 
 PLAN = make_plan()
@@ -25,7 +25,7 @@ def plan(*, secure: bool = False, **statistics: Any) -> StudyPlan:
 def test_the_most_that_one_person_moves_is_that_of_all_tables_together() -> None:
     told, blocks = " ".join(how_counts_leave(PLAN)), TableLayout(PLAN).blocks
     moved = sum(block.entries for block in blocks.values())
-    assert f"One list of {TableLayout(PLAN).length} numbers in {len(Family)} tables" in told
+    assert f"One list of {TableLayout(PLAN).length} numbers in {len(blocks)} tables" in told
     assert f"One person here moves at most {moved} of them, each by 1." in told
     for block in blocks.values():
         assert f": {block.size}" in told
