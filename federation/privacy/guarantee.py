@@ -1,7 +1,7 @@
 """The one place that says what a study promises, and why. The whole argument, with sources, is in docs/guarantee.md.
 
 **Claim.** Let two data sets of one partner differ in one slot, which holds a person in one and a null person in the
-other. Everything that leaves the partner in a study (every model update of every round, and the noisy table) is then
+other. Everything that leaves the partner in a study (every model update of every round, and the noisy tables) is then
 (epsilon, delta)-indistinguishable, for the epsilon that `price` gives at the plan's delta.
 
 **Why.** In each step a slot's contribution is its person's clipped gradient as a vector of integers of norm at most
