@@ -12,6 +12,7 @@ from clients import secure
 from clients.charge import paid
 from clients.door import Inquiry, guarded
 from clients.ledger import Stage
+from clients.series import require_turn
 from federation.errors import Refusal, RefusalCode
 from federation.messages import OK, Reply, request_sha256
 from federation.plan_parts import Aggregation
@@ -43,7 +44,8 @@ def table(inquiry: Inquiry) -> Reply:
     _require_local(inquiry.plan.statistics.aggregation)
     model = work.asked_model(inquiry)
     return paid(inquiry, Stage.TABLE, lambda: Reply(
-        code=OK, partner=inquiry.entry.name, table=work.tables(inquiry, model)), asked=request_sha256(inquiry.request))
+        code=OK, partner=inquiry.entry.name, table=work.tables(inquiry, model)), asked=request_sha256(inquiry.request),
+        ready=lambda: require_turn(inquiry.home, inquiry.plan))
 
 
 def _require_local(aggregation: Aggregation) -> None:

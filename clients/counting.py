@@ -15,6 +15,7 @@ import numpy.typing as npt
 from clients.features import Prepared
 from clients.node import NodeHome
 from clients.places import Mention, Places, places
+from clients.series import series_table
 from federation.exact import exact_logits
 from federation.model import MultiTaskHead
 from federation.plan import StudyPlan
@@ -32,12 +33,17 @@ Flags = dict[int, npt.NDArray[np.int64]]
 def true_tables(
     home: NodeHome, plan: StudyPlan, entry: RosterEntry, prepared: Prepared, model: MultiTaskHead
 ) -> IntArray:
-    """Count people, without noise. Private: it never leaves this process."""
-    found = places(home, plan, prepared.frame)
+    """Count people, without noise. Private: it never leaves this process.
+
+    Where the plan has a series, who counts in it is noted on the disk (`clients.series`).
+    """
+    found, series = places(home, plan, prepared.frame), plan.statistics.series
     flags = _flags(plan, prepared, model, (row for place in found.values() for row in place.rows()))
     tally = _Tally(plan, entry, [dict(marks) for marks in prepared.frame["indicators"]], flags)
     for place in found.values():
         tally.add(place)
+    if series is not None:
+        TableLayout(plan).table(tally.vector, Family.SERIES)[...] = series_table(home, plan, series, found, flags)
     return tally.vector
 
 

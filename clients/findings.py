@@ -11,6 +11,7 @@ from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import Price, price
 from federation.privacy.units import up
+from federation.statistics import scales_in_people
 from federation.taxonomy import Family
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 TABLES: Final = {"regional_table": (Family.REGIONS, Family.SUPER_REGIONS, Family.COUNTRIES, Family.CONFUSION,
                                     Family.DOMINANCE),
-                 "indicators": (Family.INDICATORS,), "corridors": (Family.CORRIDORS,)}
+                 "indicators": (Family.INDICATORS,), "corridors": (Family.CORRIDORS,), "series": (Family.SERIES,)}
 """What a partner's rules call the tables."""
 
 
@@ -65,7 +66,7 @@ def _noise(policy: Policy, plan: StudyPlan) -> Iterator[Finding]:
             ("minimum_partners", plan.conduct.quorum, policy.minimum_partners, "a larger quorum"),
             ("least_noise_multiplier", training.noise_multiplier, policy.least_noise_multiplier, "more noise"),
             ("least_l2_clip_norm", training.l2_clip_norm, policy.least_l2_clip_norm, "a larger clip norm"),
-            ("least_table_noise_scale", min(plan.statistics.noise_scales.values()), policy.least_table_noise_scale,
+            ("least_table_noise_scale", min(scales_in_people(plan).values()), policy.least_table_noise_scale,
              "more noise in the tables")):
         yield Finding(rule=rule, asked=f"{asked:g}", allowed=f"at least {least:g}", met=asked >= least,
                       remedy=f"ask the coordinator for {remedy}")

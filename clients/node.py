@@ -8,6 +8,7 @@ partners.yaml    keys of other partners, confirmed with them (0600)
 quarantine/      rows that could not be taken in                       cache/          features (0700)
 ledger.sqlite    the privacy account, with ledger.head and ledger.lock (0600)
 journal.jsonl    what was decided here and what left, with journal.jsonl.head (0600)
+series.sqlite    who has counted in which release of a running total (0600)
 sessions/        secrets of sums under way (0700)
 ```
 
@@ -122,6 +123,10 @@ class NodeHome:
     @property
     def store_path(self) -> Path:
         return self.path / "records.sqlite"
+
+    @property
+    def series_path(self) -> Path:
+        return self.path / "series.sqlite"
 
     @property
     def quarantine_dir(self) -> Path:

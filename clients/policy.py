@@ -40,7 +40,7 @@ class Ceilings:
 
     Attributes:
         delta: the delta at which the account is kept, inside (0, 1).
-        round: one request: a round of training, or the table.
+        round: one request: a round of training, or all tables.
         study: one study, training and statistics together.
         year: everything in a calendar year.
         total: everything, ever.
@@ -91,7 +91,7 @@ class Policy(BaseModel):
     plans: Literal["approved"] | tuple[Hex32, ...]
     tasks: tuple[Task, ...]
     encoders: tuple[Slug, ...]
-    statistics: tuple[Literal["regional_table", "indicators", "corridors"], ...]
+    statistics: tuple[Literal["regional_table", "indicators", "corridors", "series"], ...]
     records_without_person_id: Literal["refuse", "own_unit"]
     minimum_partners: Annotated[int, Field(ge=1)]
     least_noise_multiplier: Positive

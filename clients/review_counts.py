@@ -9,6 +9,7 @@ from clients.wording import counted, listed
 from federation.areas import Areas
 from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation, AppearancesSpec
+from federation.privacy.series import SCALE
 from federation.statistics import TableLayout
 from federation.taxonomy import AreaLevel, Family
 
@@ -21,7 +22,8 @@ _TABLES = {
     Family.CONFUSION: "where the model is right and wrong",
     Family.INDICATORS: "indicators among people flagged and not",
     Family.CORRIDORS: "people by pair of places",
-    Family.DOMINANCE: "people by region and partner"}
+    Family.DOMINANCE: "people by region and partner",
+    Family.SERIES: "the running total"}
 
 
 def what_is_counted(plan: StudyPlan) -> Iterator[str]:
@@ -35,6 +37,12 @@ def what_is_counted(plan: StudyPlan) -> Iterator[str]:
            f"{_roles(table.max_roles_per_person)}, through records from {table.period_start} to {plan.period_end}. "
            f"{_appearances(table.appearances)}")
     yield f"Counting, too: {'; '.join(_others(plan))}."
+    if table.series is not None:
+        yield (f"A running total: how many people have counted in series {table.series.name} so far, of which this is "
+               f"release {table.series.index}, by {_PLACES[table.series.level][0]} and role, and how many of them were "
+               "flagged. Each person counts in one release of it, through one record. So this node notes under a "
+               "pseudonym who has counted, where, and with which flags (series.sqlite), and keeps that as long as the "
+               "series runs, also after the records are gone.")
     if table.protected:
         yield f"Nobody is counted in {listed(table.protected)}, where publication could endanger people."
 
@@ -69,6 +77,7 @@ def how_counts_leave(plan: StudyPlan) -> Iterator[str]:
     yield (f"One list of {sum(block.size for block in blocks.values()):,} numbers in "
            f"{counted(len(blocks), 'table', 'tables')} ({tables}). One person here moves at most "
            f"{sum(block.entries for block in blocks.values())} of them, each by 1. "
+           + (f"(In the running total, {SCALE} stand for 1.) " if table.series is not None else "")
            + how_it_leaves(table.aggregation, "the list"))
     anyway = "" if table.aggregation is Aggregation.LOCAL else "whatever the mask, "
     yield (f"The table by region and partner has a column for each partner: from yours the coordinator learns, {anyway}"

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from clients.charge import paid, require_ready
 from clients.door import Handler, Inquiry
 from clients.ledger import Stage as LedgerStage
+from clients.series import require_turn
 from clients.sessions import SessionFiles
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import Refusal, RefusalCode
@@ -68,8 +69,12 @@ def masked(inquiry: Inquiry) -> Reply:
         sent = files.advance(spec, lambda participant: participant.masked(named.payload, vector))
         return Reply(code=OK, partner=inquiry.entry.name, payload=sent)
 
-    return paid(inquiry, _CHARGED[purpose], answer, asked=sha256_hex(canonical_json(known_by)),
-                ready=lambda: files.check(spec, lambda participant: participant.check_delivery(named.payload)))
+    def ready() -> None:
+        if purpose is Purpose.TABLE:
+            require_turn(inquiry.home, inquiry.plan)
+        files.check(spec, lambda participant: participant.check_delivery(named.payload))
+
+    return paid(inquiry, _CHARGED[purpose], answer, asked=sha256_hex(canonical_json(known_by)), ready=ready)
 
 
 def _light(stage: Stage, step: Step, *, repeat: bool = True) -> Handler:

@@ -1,7 +1,7 @@
-"""The partner's records on the partner's disk: one SQLite file of mode 0600.
+"""The partner's records on the partner's disk: one SQLite file of mode 0600 (`clients.databases`).
 
-Durability: write-ahead log with `synchronous=FULL`, one transaction a batch. When `add` returns, the batch survives a
-kill and a power cut; a kill in the middle leaves none of that batch, and ingesting the file again completes it.
+One transaction a batch. When `add` returns, the batch survives a kill and a power cut; a kill in the middle leaves none
+of that batch, and ingesting the file again completes it.
 
 `generation` grows with each committed write. Whoever caches something made from records (features, for instance)
 compares it instead of reading the records again.
@@ -10,10 +10,7 @@ compares it instead of reading the records again.
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -31,9 +28,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    create_engine,
     delete,
-    event,
     func,
     insert,
     select,
@@ -41,6 +36,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError
 
+from clients.databases import forget_log, private_engine, writing
 from federation.errors import InputError
 from federation.records import Record
 from federation.taxonomy import Indicator, LabelValue, Provenance, RegionRole, Task
@@ -98,12 +94,7 @@ class RecordStore:
             InputError: if others can read the file, it is not a store, or a different version wrote it.
         """
         self.path = path
-        _create_private(path)
-        # hide_parameters: an exception must not carry the text of a record.
-        # AUTOCOMMIT: the driver opens no transaction by itself; `_write` does, with the write lock from the start.
-        self._engine = create_engine(f"sqlite:///{path}", hide_parameters=True, isolation_level="AUTOCOMMIT",
-                                     connect_args={"timeout": 30})
-        event.listen(self._engine, "connect", _configure)
+        self._engine = private_engine(path, what="record store")
         try:
             self._open()
         except DatabaseError:
@@ -112,7 +103,7 @@ class RecordStore:
                              remedy="restore it from backup, or name another file") from None
 
     def _open(self) -> None:
-        with self._write() as connection:
+        with writing(self._engine) as connection:
             _tables.create_all(connection)
             found = dict(connection.execute(select(_meta.c.key, _meta.c.value)).all())
             if not found:
@@ -145,7 +136,7 @@ class RecordStore:
         positions: list[int] = []
         fresh: dict[str, dict[str, Any]] = {}
         seen: dict[str, tuple[str, str | None]] = {}
-        with self._write() as connection:
+        with writing(self._engine) as connection:
             known = self._known(connection, [r.record_id.hex for r in records])
             for position, record in enumerate(records):
                 key = record.record_id.hex
@@ -190,11 +181,11 @@ class RecordStore:
 
     def erase_person(self, actor_key: str) -> int:
         """Delete every record of a person and overwrite the pages they lay on. Returns how many there were."""
-        with self._write() as connection:
+        with writing(self._engine) as connection:
             erased = connection.execute(delete(_records).where(_records.c.actor_key == actor_key)).rowcount
             if erased:
                 _advance(connection)
-        self._forget_log()
+        forget_log(self._engine)
         return int(erased)
 
     def counts(self) -> StoreCounts:
@@ -240,38 +231,6 @@ class RecordStore:
 
     def _read(self) -> Connection:
         return self._engine.connect()
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.exec_driver_sql("ROLLBACK")
-                raise
-            connection.exec_driver_sql("COMMIT")
-
-    def _forget_log(self) -> None:
-        # Erased rows would otherwise live on in the write-ahead log until its next checkpoint.
-        with self._read() as connection:
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _create_private(path: Path) -> None:
-    if not path.exists():
-        if not path.parent.is_dir():
-            raise InputError(str(path), "its folder does not exist", remedy="run the init command of this node first")
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    mode = path.stat().st_mode & 0o777
-    if mode & 0o077:
-        raise InputError(str(path), f"record store has mode {mode:04o}", bound="0600", remedy=f"chmod 600 {path}")
-
-
-def _configure(connection: sqlite3.Connection, _: object) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
 
 
 def _advance(connection: Connection) -> None:

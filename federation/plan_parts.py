@@ -8,6 +8,7 @@ from typing import Annotated, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from federation.privacy.series import MOST_RELEASES
 from federation.taxonomy import AreaLevel, Family, Indicator, PartnerKind, RegionRole, Task
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -142,9 +143,20 @@ class AppearancesSpec(Frozen):
     """Which of the year's releases this is, from 1. The year is that of `StudyPlan.period_end`."""
 
 
-def counted_families(*, super_regions: bool, indicators: bool, corridors: bool) -> tuple[Family, ...]:
+class SeriesSpec(Frozen):
+    """A running total over releases: who has counted in one release of a series counts in no other."""
+
+    name: Slug
+    """Studies that have it in common make up the series."""
+    index: Annotated[int, Field(ge=1, le=MOST_RELEASES)]
+    """Which release of the series this is, from 1. It grows by one from study to study."""
+    level: AreaLevel
+
+
+def counted_families(*, super_regions: bool, indicators: bool, corridors: bool, series: bool) -> tuple[Family, ...]:
     """What a plan counts that has these parts, in the order of the vector that leaves a partner."""
-    wanted = {Family.SUPER_REGIONS: super_regions, Family.INDICATORS: indicators, Family.CORRIDORS: corridors}
+    wanted = {Family.SUPER_REGIONS: super_regions, Family.INDICATORS: indicators, Family.CORRIDORS: corridors,
+              Family.SERIES: series}
     return tuple(family for family in Family if wanted.get(family, True))
 
 
@@ -161,10 +173,12 @@ class StatisticsSpec(Frozen):
     """None, or every region that is not protected in exactly one."""
     indicators: IndicatorsSpec | None
     corridors: Distinct[Corridor]
+    series: SeriesSpec | None
     aggregation: Aggregation
     noise_scales: dict[Family, Noise]
     """Scale of the discrete Gaussian noise that protects each entry, for each family that is counted: of a partner's
-    table under local aggregation, of the sum under secure aggregation."""
+    table under local aggregation, of the sum under secure aggregation. In people, but for the series in its table's own
+    units (`federation.privacy.series.SCALE`)."""
     max_roles_per_person: Annotated[int, Field(ge=1, le=4)]
     """A person counts in so many roles at most, and in one region of each."""
     appearances: AppearancesSpec
@@ -186,8 +200,9 @@ class StatisticsSpec(Frozen):
             raise ValueError("appearances.release_of_year is above releases_a_year")
         self._check_super_regions(counted)
         self._check_corridors(counted)
-        if self.indicators is not None and self.indicators.level is AreaLevel.SUPER_REGION and not self.super_regions:
-            raise ValueError("indicators.level: the plan has no super-regions")
+        for name, part in (("indicators", self.indicators), ("series", self.series)):
+            if part is not None and part.level is AreaLevel.SUPER_REGION and not self.super_regions:
+                raise ValueError(f"{name}.level: the plan has no super-regions")
         if set(self.noise_scales) != set(self.families):
             raise ValueError(f"noise_scales: given for {', '.join(sorted(self.noise_scales)) or 'nothing'}, expected "
                              f"for {', '.join(self.families)}")
@@ -216,7 +231,7 @@ class StatisticsSpec(Frozen):
     def families(self) -> tuple[Family, ...]:
         """What is counted, in the order of the vector that leaves a partner."""
         return counted_families(super_regions=bool(self.super_regions), indicators=self.indicators is not None,
-                                corridors=bool(self.corridors))
+                                corridors=bool(self.corridors), series=self.series is not None)
 
 
 class Signer(Frozen):

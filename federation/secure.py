@@ -13,12 +13,13 @@ from federation.grid import SUM_BITS
 from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import Price, check_claim, partner_noise
+from federation.privacy.series import coefficients
 from federation.secagg import SessionSpec
 from federation.statistics import TableLayout
 
 MOST_PEOPLE = 2**26
-"""More than any partner has: four times the largest band of slots. Bounds an entry of a vector, so that a sum cannot
-wrap whoever takes part."""
+"""More than any partner has, or has new in one release: four times the largest band of slots. Bounds an entry of a
+vector, so that a sum cannot wrap whoever takes part."""
 _REACH = 16
 """In noise scales. Values beyond have a probability of 2^-184, and what wraps is wrong but tells no more."""
 
@@ -53,12 +54,18 @@ def session_of(plan: StudyPlan, purpose: Purpose, round_number: int, attempt: in
     if purpose is Purpose.TRAIN:
         length, most, scale = plan.model_size, MOST_PEOPLE << SUM_BITS, noise.training
     else:
-        length, most, scale = TableLayout(plan).length, MOST_PEOPLE, max(noise.tables.values())
+        length, most, scale = TableLayout(plan).length, _most_in_tables(plan), max(noise.tables.values())
     return SessionSpec(
         plan_sha256=plan.sha256, context_sha256=model_sha256, purpose=purpose.value, round_number=round_number,
         attempt=attempt, length=length,
         bound=most + math.ceil(_REACH * scale), roster=tuple((entry.name, entry.public_key) for entry in plan.roster),
         colluders=plan.secure_aggregation.colluders, quorum=plan.conduct.quorum)
+
+
+def _most_in_tables(plan: StudyPlan) -> int:
+    """More than people can put into any entry of the tables."""
+    series = plan.statistics.series
+    return MOST_PEOPLE * (sum(coefficients(series.index)) if series is not None else 1)
 
 
 def check_plan(plan: StudyPlan) -> Price:

@@ -9,12 +9,13 @@ a person at most (`max_roles_per_person`) and `T` tasks, a person moves
     indicators                          C T (1 + tags) entries: for each task on one side, flagged or not
     corridors                           1 + T entries: one pair
     dominance                           C entries: one for each region that the person counts in
+    series                              1 + T entries: one place in one role, of one release of the series
 
-each of them by one. The list of cells is public and fixed by the plan, hence no cell is discovered from data and none
-needs to be paid for.
+each of them by one, of the series by `federation.privacy.series.SCALE` at most. The list of cells is public and fixed
+by the plan, hence no cell is discovered from data and none needs to be paid for.
 
 >>> from federation.taxonomy import Family
->>> Block(family=Family.REGIONS, shape=(8, 3, 3), entries=3, start=0).l2_sensitivity.__round__(3)
+>>> Block(family=Family.REGIONS, shape=(8, 3, 3), entries=3, shift=1, start=0).l2_sensitivity.__round__(3)
 1.732
 """
 
@@ -29,7 +30,9 @@ import numpy as np
 import numpy.typing as npt
 
 from federation.areas import Areas
+from federation.canonical import canonical_json, sha256_hex
 from federation.plan import StudyPlan
+from federation.privacy.series import SCALE
 from federation.taxonomy import AreaLevel, Family
 
 IntArray = npt.NDArray[np.int64]
@@ -45,13 +48,15 @@ class Block:
 
     Attributes:
         shape: of the table.
-        entries: how many entries one person moves at most, each by 1.
+        entries: how many entries one person moves at most.
+        shift: by how much each of them at most.
         start: index of its first entry in the vector.
     """
 
     family: Family
     shape: tuple[int, ...]
     entries: int
+    shift: int
     start: int
 
     @property
@@ -61,7 +66,7 @@ class Block:
     @property
     def l2_sensitivity(self) -> float:
         """How far one person can move the table, in Euclidean norm."""
-        return math.sqrt(self.entries)
+        return self.shift * math.sqrt(self.entries)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class TableLayout:
         INDICATORS                          (places, roles, T, 2, 1 + I)    side (0 not flagged), people and indicators
         CORRIDORS                           (pairs, 1 + T)
         DOMINANCE                           (regions, partners)
+        SERIES                              (places, roles, 1 + T), in units of 1 / SCALE of a person
     """
 
     plan: StudyPlan
@@ -90,7 +96,8 @@ class TableLayout:
         families = self.plan.statistics.families
         shapes = [self._shape(family) for family in families]
         starts = [0, *accumulate(math.prod(shape) for shape in shapes)]
-        return {family: Block(family=family, shape=shape, start=start, entries=entries_of(self.plan, family))
+        return {family: Block(family=family, shape=shape, start=start, entries=entries_of(self.plan, family),
+                              shift=shift_of(family))
                 for family, shape, start in zip(families, shapes, starts, strict=False)}
 
     def _shape(self, family: Family) -> tuple[int, ...]:
@@ -109,6 +116,8 @@ class TableLayout:
                 return (len(spec.corridors), 1 + tasks)
             case Family.DOMINANCE:
                 return (len(self.areas.regions), len(self.plan.roster))
+            case Family.SERIES if spec.series is not None:
+                return (len(self.areas.codes(spec.series.level)), roles, 1 + tasks)
         raise ValueError(f"the plan counts no {family}")
 
     @property
@@ -140,7 +149,7 @@ class TableLayout:
 
 
 def moved_entries(family: Family, *, tasks: int, roles: int, tags: int) -> int:
-    """How many entries of a family's table one person moves at most, each by 1 (see the top of this module).
+    """How many entries of a family's table one person moves at most (see the top of this module).
 
     Args:
         family: which table.
@@ -155,10 +164,15 @@ def moved_entries(family: Family, *, tasks: int, roles: int, tags: int) -> int:
             return tasks
         case Family.INDICATORS:
             return roles * tasks * (1 + tags)
-        case Family.CORRIDORS:
+        case Family.CORRIDORS | Family.SERIES:
             return 1 + tasks
         case Family.DOMINANCE:
             return roles
+
+
+def shift_of(family: Family) -> int:
+    """By how much one person changes each entry that they move, at most."""
+    return SCALE if family is Family.SERIES else 1
 
 
 def entries_of(plan: StudyPlan, family: Family) -> int:
@@ -166,6 +180,25 @@ def entries_of(plan: StudyPlan, family: Family) -> int:
     spec = plan.statistics
     return moved_entries(family, tasks=len(plan.tasks), roles=spec.max_roles_per_person,
                          tags=len(spec.indicators.tags) if spec.indicators else 0)
+
+
+def scales_in_people(plan: StudyPlan) -> dict[Family, float]:
+    """The noise scales of a plan, all of them in people."""
+    return {family: scale / shift_of(family) for family, scale in plan.statistics.noise_scales.items()}
+
+
+def series_tables_sha256(plan: StudyPlan) -> str:
+    """What the series' table of a plan is a table of. Releases with another hash cannot be added up.
+
+    Raises:
+        ValueError: if the plan has no series.
+    """
+    spec, areas = plan.statistics, Areas.of(plan.statistics)
+    if spec.series is None:
+        raise ValueError("the plan has no series")
+    places = {code: [region for region in areas.regions if areas.above(region, spec.series.level) == code]
+              for code in areas.codes(spec.series.level)}
+    return sha256_hex(canonical_json({"places": places, "roles": list(spec.roles), "tasks": list(plan.tasks)}))
 
 
 @dataclass(frozen=True, kw_only=True)

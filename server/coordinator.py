@@ -22,6 +22,7 @@ from federation.plan import SignedPlan, StudyPlan, read_plan_file
 from federation.private_files import locked_within, sync_folder
 from federation.statistics import Measurements
 from server.rounds import StudyOutcome
+from server.series import SeriesArchive
 from server.studies import Study
 
 _LOCK_SECONDS = 60.0
@@ -36,6 +37,7 @@ class CoordinatorHome:
     studies/PLAN/     what a study left (`Study`), by the first digits of the plan's hash
     drafts/CONTENT/   releases that are not published, by the first digits of the content's hash
     releases/         what is published, by the end of the period and the content's hash
+    series/NAME/      the noisy sums of a series, one file a release (`SeriesArchive`)
     journal.jsonl     what was signed, run, drafted and published, with journal.jsonl.head
     ```
     """
@@ -77,6 +79,10 @@ class CoordinatorHome:
     def releases(self) -> Path:
         return self.path / "releases"
 
+    @property
+    def series(self) -> SeriesArchive:
+        return SeriesArchive(self.path / "series")
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the home for one process: nobody drafts, signs or publishes beside it.
@@ -108,11 +114,7 @@ class CoordinatorHome:
         Raises:
             InputError: if it cannot be read.
         """
-        try:
-            return read_journal(self.path / "journal.jsonl")
-        except OSError as error:
-            raise InputError(str(self.path / "journal.jsonl"), f"cannot be read ({error.strerror})",
-                             remedy="bring it back from a backup") from None
+        return read_journal(self.path / "journal.jsonl")
 
     def entries(self) -> tuple[Entry, ...]:
         """What is in the journal.
@@ -138,8 +140,11 @@ class CoordinatorHome:
         """The plan of the study at hand, verified again.
 
         Raises:
-            InputError: if it does not check out.
+            InputError: if there is none, or it does not check out.
         """
+        if not self.plan_path.is_file():
+            raise InputError(str(self.plan_path), "is not there: no plan was signed in this home",
+                             remedy="sign a plan and run its study first")
         return SignedPlan.open(read_plan_file(self.plan_path), trusted_key=self.signing_key().public)
 
     def study(self, plan_sha256: str) -> Study:
@@ -171,6 +176,8 @@ class CoordinatorHome:
         try:
             Study(part).write(signed, outcome)
             sync_folder(part)
+            # Before the study is there: a process that dies here must not leave the series without it.
+            self.series.keep(outcome.measurements)
             part.rename(study.path)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)

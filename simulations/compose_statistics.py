@@ -9,12 +9,13 @@ from federation.plan_parts import (
     AppearancesSpec,
     Corridor,
     IndicatorsSpec,
+    SeriesSpec,
     StatisticsSpec,
     SuperRegion,
     counted_families,
 )
 from federation.privacy.accounting import table_scales_for
-from federation.statistics import moved_entries
+from federation.statistics import moved_entries, shift_of
 from federation.taxonomy import RegionRole
 from simulations.settings import Settings
 from simulations.world.interface import World
@@ -45,17 +46,19 @@ def compose_statistics(
     pairs = product(super_regions, repeat=2) if chosen.corridors and both_ends else ()
     corridors = tuple(Corridor(origin=start.code, destination=end.code) for start, end in pairs)
     families = counted_families(super_regions=bool(super_regions), indicators=indicators is not None,
-                                corridors=bool(corridors))
+                                corridors=bool(corridors), series=chosen.series is not None)
     missing = [family for family in families if family not in chosen.shares]
     if missing:
         raise ValueError(f"statistics.shares says nothing of {', '.join(missing)}")
     entries = [moved_entries(family, tasks=len(world.tasks), roles=chosen.max_roles_per_person,
                              tags=len(indicators.tags) if indicators else 0) for family in families]
     scales = table_scales_for(epsilon=settings.privacy.statistics_epsilon, delta=settings.privacy.delta,
-                              entries=entries, shares=[chosen.shares[family] for family in families])
+                              entries=entries, shifts=[shift_of(family) for family in families],
+                              shares=[chosen.shares[family] for family in families])
     return StatisticsSpec(
         period_start=period_start, regions=world.regions, roles=roles, protected=chosen.protected,
         super_regions=super_regions, corridors=corridors, aggregation=chosen.aggregation,
+        series=SeriesSpec(**chosen.series.model_dump()) if chosen.series else None,
         indicators=IndicatorsSpec(level=indicators.level, tags=indicators.tags) if indicators else None,
         noise_scales={family: max(scale, least_scale) for family, scale in zip(families, scales, strict=True)},
         max_roles_per_person=chosen.max_roles_per_person, flag_threshold=chosen.flag_threshold,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def policy_for(settings: Settings) -> Policy:
     study = 2 * (settings.privacy.training_epsilon + settings.privacy.statistics_epsilon)
     return Policy(
         plans="approved", tasks=tuple(Task), encoders=(settings.encoder.name,),
-        statistics=("regional_table", "indicators", "corridors"),
+        statistics=("regional_table", "indicators", "corridors", "series"),
         # Real public sets have records without a person; they are not what a simulation protects.
         records_without_person_id="own_unit", minimum_partners=1, least_noise_multiplier=0.1, least_l2_clip_norm=1e-4,
         least_table_noise_scale=0.1, distributed_noise=("statistics", "training"), least_colluders=0,
@@ -133,10 +134,11 @@ def ingest(job: IngestJob, progress: Callable[[int], None]) -> SourceOutcome:
         partner = find_partner(world.partners, home.settings.name)
         source = world.write(partner.name, home.path / "inbox")
         with RecordStore(home.store_path) as store:
+            # A world's period may lie years back; whoever takes records in does so today.
             report = ingest_file(
                 source, mapping=load_mapping(partner.mapping), store=store, secret=home.person_secret(),
-                partner_kind=partner.kind, today=job.plan.period_end, quarantine_dir=home.quarantine_dir,
-                synthetic=world.synthetic)
+                partner_kind=partner.kind, today=max(date.today(), job.plan.period_end),
+                quarantine_dir=home.quarantine_dir, synthetic=world.synthetic)
     except InputError as error:
         problem = str(error)
         # A home whose file was refused is a home without a store: it declines, and is not counted as coverage.

@@ -86,6 +86,12 @@ class AppearanceSettings(_Frozen):
     release_of_year: int
 
 
+class SeriesSettings(_Frozen):
+    name: str
+    index: int
+    level: AreaLevel
+
+
 class StatisticsSettings(_Frozen):
     aggregation: Aggregation
     shares: dict[Family, Positive]
@@ -93,6 +99,7 @@ class StatisticsSettings(_Frozen):
     appearances: AppearanceSettings
     indicators: IndicatorSettings | None
     corridors: bool
+    series: SeriesSettings | None
     protected: tuple[str, ...]
     flag_threshold: float
 
@@ -111,6 +118,7 @@ class ReleaseSettings(_Frozen):
 class SimulationSettings(_Frozen):
     engine: Literal["in_process", "flower"]
     noise: Literal["seeded", "system"]
+    release: Literal["published", "by_hand"]
     baselines: bool
     threads: Annotated[int, Field(ge=1, le=64)]
     workers: Annotated[int, Field(ge=1, le=64)]
@@ -135,6 +143,10 @@ class Settings(_Frozen):
     simulation: SimulationSettings
     data: DataSettings
     seed: Seed
+
+    def __hash__(self) -> int:
+        # Worlds are kept by their settings, and shares are a dict.
+        return hash(self.model_dump_json())
 
     @classmethod
     def from_hydra(cls, config: DictConfig) -> Settings:

@@ -66,6 +66,7 @@ class NoisyTable(_Frozen):
 
     scale: Noise
     entries: Count
+    shift: Count
 
 
 class TablesEvent(_Frozen):
@@ -76,7 +77,8 @@ class TablesEvent(_Frozen):
 
     def events(self, times: int = 1) -> tuple[Event, ...]:
         """The accounting events of `times` such requests."""
-        return tuple(DiscreteGaussianTable(scale=table.scale, entries=times * table.entries) for table in self.tables)
+        return tuple(DiscreteGaussianTable(scale=table.scale, entries=times * table.entries, shift=table.shift)
+                     for table in self.tables)
 
 
 EventBody = Annotated[GaussianEvent | TablesEvent, Field(discriminator="mechanism")]
@@ -102,15 +104,9 @@ class PlannedStage(_Frozen):
     @classmethod
     def tables(cls, rounds: int, events: Sequence[DiscreteGaussianTable], *,
                colluders: int | None = None) -> PlannedStage:
-        """Counting, from the accounting events of one request for all tables to one partner.
-
-        Raises:
-            ValueError: if one is of somebody at several partners, which no partner's account can hold.
-        """
-        moved = next((event.shift for event in events if event.shift != 1), None)
-        if moved is not None:
-            raise ValueError(f"shift is {moved}, expected 1: one partner's people move an entry by 1")
-        body = TablesEvent(tables=tuple(NoisyTable(scale=event.scale, entries=event.entries) for event in events))
+        """Counting, from the accounting events of one request for all tables to one partner."""
+        body = TablesEvent(tables=tuple(NoisyTable(scale=event.scale, entries=event.entries, shift=event.shift)
+                                        for event in events))
         return cls(stage=Stage.TABLE, rounds=rounds, event=body, colluders=colluders)
 
     def whole(self) -> tuple[Event, ...]:

@@ -102,7 +102,8 @@ class StudyRun(_ByCoordinator):
 
     Attributes:
         partners: those whose numbers are in the sums.
-        measurements_sha256: of the file with the sums, as it was kept.
+        measurements_sha256: of a secret salt and the file with the sums, as both were kept. Without the salt, somebody
+            who knows all sums but one could find that one by trying.
         model_sha256: of the file with the model.
     """
 

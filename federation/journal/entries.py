@@ -23,7 +23,7 @@ GENESIS = "0" * 64
 """What the first entry names as the hash of the line before it."""
 _BEFORE_SIGNATURE, _AFTER_SIGNATURE, _SIGNATURE_DIGITS = b',"signature":"', b'"}', 128
 
-Sequence = Annotated[int, Field(ge=0, le=2**53)]
+Number = Annotated[int, Field(ge=0, le=2**53)]
 Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
 
@@ -34,7 +34,7 @@ class _Frozen(BaseModel):
 class Anchor(_Frozen):
     """Number and hash of an entry. Whoever has it from elsewhere knows that a journal went on at least to there."""
 
-    sequence: Sequence
+    sequence: Number
     hash: Hex32
 
 
@@ -130,7 +130,7 @@ class _Line(_Frozen):
     at: AwareDatetime
     facts: Facts
     previous: Hex32
-    sequence: Sequence
+    sequence: Number
     signature: Signature
 
 

@@ -17,7 +17,7 @@ from federation.errors import InputError
 from federation.identity import SigningKey
 from federation.journal.acts import Facts, Opened, Side
 from federation.journal.entries import Entry, Head, read_entry, signed_by
-from federation.private_files import locked_within, replace_private, sync_folder
+from federation.private_files import locked_within, replace_private
 
 _BLOCK = 65_536
 _ROOM = 4_096
@@ -99,7 +99,6 @@ class Journal:
         with journal._held() as handle:
             if journal._last(handle) is None:
                 journal._add(handle, None, journal._opened)
-                sync_folder(path.parent)
             elif journal._own(_first_line(handle)).facts != journal._opened:
                 raise InputError(str(path), f"was not opened as the {side}'s journal of {owner}",
                                  remedy="give each owner its own folder")
@@ -175,6 +174,8 @@ class Journal:
         if end < os.fstat(handle).st_size:
             os.ftruncate(handle, end)
         if head is None or head.sequence != last.sequence:
+            # Whoever wrote it may have died before it was on disk.
+            os.fsync(handle)
             self._seal(last)
         return last
 

@@ -61,7 +61,7 @@ from federation.privacy.accounting import (
 from federation.privacy.distributed import distance_cost, share_scale, sum_variance
 from federation.privacy.noise import TAIL
 from federation.privacy.units import Adjacency, PrivacyUnit
-from federation.statistics import entries_of
+from federation.statistics import entries_of, shift_of
 from federation.taxonomy import Family
 
 UNIT: Final = PrivacyUnit.PERSON_AT_PARTNER
@@ -101,7 +101,7 @@ def statistics_events(plan: StudyPlan) -> tuple[DiscreteGaussianTable, ...]:
     """The accounting events of the tables, one for each family: of one partner's, or of the sum where only that is
     seen."""
     scales = plan.statistics.noise_scales
-    return tuple(DiscreteGaussianTable(scale=scales[family], entries=entries_of(plan, family))
+    return tuple(DiscreteGaussianTable(scale=scales[family], entries=entries_of(plan, family), shift=shift_of(family))
                  for family in plan.statistics.families)
 
 
@@ -178,8 +178,8 @@ def _at_partners(plan: StudyPlan, partners: int) -> tuple[Event, ...]:
     training = (replace(training, steps=partners * training.steps) if plan.training.aggregation is Aggregation.LOCAL
                 else replace(training, noise_multiplier=training.noise_multiplier / partners))
     tables = tuple(replace(table, entries=partners * table.entries)
-                   if plan.statistics.aggregation is Aggregation.LOCAL else replace(table, shift=partners)
-                   for table in tables)
+                   if plan.statistics.aggregation is Aggregation.LOCAL
+                   else replace(table, shift=partners * table.shift) for table in tables)
     return training, *tables
 
 

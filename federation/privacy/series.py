@@ -23,7 +23,13 @@ is the running total of x_k that were each given noise of their own, whose newes
           52          7.21            2.32           1.72
          156         12.49            2.67           1.84
 
-What each release costs a person, and what a partner has to hold to for that, stands at `charges`.
+*What it costs.* A person first counted in release k moves nothing before it and c_0, c_1, … from it on. So in whatever
+releases one looks at, a person's shifts are different ones of c_0, c_1, …, and none is above c_0. Each release is
+booked as a table that one person moves by c_0, whoever is new in it and whoever is not. That is more than anybody pays:
+in n releases nobody moves more than c_0, …, c_{n-1}, whose squares come to 1.9 c_0^2 for twelve, where 12 c_0^2 are
+booked. In return it needs no condition. It holds for a partner that comes late or misses a release, for noise that
+changes from release to release, for a list of who has counted that was lost in between, and in whatever window a
+ceiling is kept.
 
 >>> coefficients(6)
 (256, 128, 96, 80, 70, 63)
@@ -70,37 +76,6 @@ def coefficients(length: int, scale: int = SCALE) -> tuple[int, ...]:
         rounded.append((2 * scale * binomial + 4**j) // (2 * 4**j))
         binomial = binomial * 2 * (2 * j + 1) // (j + 1)
     return tuple(rounded)
-
-
-def charges(index: int) -> int:
-    """c_{index-1}: by how much a person's entries move in release number `index`, for the account.
-
-    The event to book is a discrete Gaussian table of the release's scale, as many entries as a person has in one table,
-    and this shift. It is not what each single person incurs in that release (somebody new moves c_0 in any), but what
-    was booked up to a release t covers everybody at that release:
-
-    *Why.* The partner took part in releases 1, …, t and was charged c_0, …, c_{t-1}, all at one scale. A person first
-    counted in release k moves nothing before, and c_{s-k} in release s from k on: together c_0, …, c_{t-k}, each once.
-    Those are among the charges, and composition of independent noise does not ask in which release a shift was.
-
-    That holds under four conditions, each of which a partner can check without looking at anybody:
-
-    1. *One scale for the whole series.* With less noise in a later release, somebody new there incurs c_0 at the lower
-       scale, and nothing that was booked covers it.
-    2. *Part in every release from the first.* Who comes in at release 2 is charged c_1 where somebody new incurs c_0.
-       Who misses release 2 has been charged c_0, c_2, c_3 after release 4, where somebody first counted in release 3
-       incurs c_0, c_1. Such a partner may count nobody new, for good: its x are zero from then on. Which releases it
-       answered is known to all, so the rule gives nothing away.
-    3. *Nobody is counted again.* A person's release may move to an earlier one (an older record turned up): their
-       shifts stay different. It must never move to a later one.
-    4. *The account runs from the first release.* A part of the series has its own price: n releases, wherever they
-       lie, cost a person up to c_0, …, c_{n-1}, so a ceiling for a year of four asks for `charges(1)` to `charges(4)`.
-
-    Raises:
-        ValueError: if `index` is not in 1 … `MOST_RELEASES`.
-    """
-    _check_release("index", index)
-    return coefficients(index)[-1]
 
 
 def encode(tables: Sequence[IntArray]) -> IntArray:

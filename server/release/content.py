@@ -26,6 +26,8 @@ from server.release import promise, rows
 from server.release.decide import Gated, apply_gate
 from server.release.derive import derive_rates, derive_trend
 from server.release.gate import REASONS, declared_coverage
+from server.release.series_rows import series_content
+from server.series import SeriesMeasurement
 
 CONTENT_VERSION = 2
 SYNTHETIC = "SYNTHETIC"
@@ -60,6 +62,8 @@ class Facts:
     released_on: date
     previous: dict[str, Any] | None
     commitment: str
+    series: tuple[SeriesMeasurement, ...] = ()
+    """What was measured in earlier releases of the plan's series, as far as it is there."""
 
 
 def content_sha256(content: dict[str, Any]) -> str:
@@ -74,7 +78,7 @@ def build_content(facts: Facts, measurements: Measurements) -> dict[str, Any]:
         InputError: if the parts do not belong together.
     """
     _check(facts, measurements)
-    return assemble(facts, apply_gate(measurements))
+    return assemble(facts, apply_gate(measurements, facts.series))
 
 
 def assemble(facts: Facts, gated: Gated) -> dict[str, Any]:
@@ -103,6 +107,7 @@ def assemble(facts: Facts, gated: Gated) -> dict[str, Any]:
             "cells": list(rows.indicator_rows(plan, gated, layout.areas.codes(indicators.level),
                                               variances[Family.INDICATORS]))},
         "corridors": list(rows.corridor_rows(plan, gated, variances[Family.CORRIDORS])) if spec.corridors else [],
+        "series": series_content(plan, gated.series, gated.calibrations),
         "coverage": {
             "source": "declarations in the study plan", "in_sum": list(facts.partners),
             "partners": dict(sorted(Counter(e.kind.value for e in plan.roster if e.name in present).items())),

@@ -1,6 +1,7 @@
 """The figures for spreadsheets: one row a number, withheld ones with a reason and empty number columns.
 
-UTF-8, comma, first row the header. No cell can start a formula: a text that begins as one gets an apostrophe before it.
+UTF-8, comma, first row the header. No cell can start a formula: a text that begins as one gets an apostrophe before it,
+and no text can begin a row of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 Content = Mapping[str, Any]
-_FORMULA = tuple("=+-@＝＋－＠\t\r\n")
+_FORMULA = tuple("=+-@＝＋－＠")
+_BREAKS = dict.fromkeys((*range(32), *range(127, 160), 0x2028, 0x2029), " ")
+"""Control characters and line separators: some programs begin a new row at any of them."""
 _RELEASE = ("label", "synthetic", "regions_drawn", "rehearsal", "study", "period_start", "period_end", "released_on")
 _STATUS = ("status", "reason")
 _RATE = ("rate_per_10000", "lower_95", "upper_95")
@@ -100,5 +103,8 @@ def _release(content: Content) -> dict[str, Any]:
 
 
 def _harmless(value: Any) -> Any:
-    """A number as it is; a text that a spreadsheet would work out as a formula, with an apostrophe before it."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    """A number as it is; a text in one line, with an apostrophe before it if a spreadsheet would calculate it."""
+    if not isinstance(value, str):
+        return value
+    text = value.translate(_BREAKS)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text

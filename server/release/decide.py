@@ -6,6 +6,7 @@ is made of those, of the plan and of earlier releases.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +30,8 @@ from server.release.gate import (
 )
 from server.release.intervals import corrected_interval, lift_interval, signal_count
 from server.release.nodes import BoolArray, FloatArray, Nodes
+from server.release.series import GatedSeries, Running, SeriesWithheld, running
+from server.series import SeriesMeasurement
 
 Thresholds = dict[Family, int]
 
@@ -73,19 +76,26 @@ class Gated:
     calibrations: tuple[Calibration, ...]
     indicators: GatedIndicators | None
     corridors: GatedCorridors | None
+    series: GatedSeries | SeriesWithheld | None
 
 
 def thresholds_of(plan: StudyPlan, variances: dict[Family, float]) -> Thresholds:
-    """The least noisy count that may be shown, by family; the table of dominance is never shown.
+    """The least noisy count that may be shown, by family; the table of dominance is never shown, and that of a series
+    only in totals.
 
     For confusion it is that of the people who have one label: flagged and not, so the sum of two noisy counts.
     """
     return {family: _threshold(plan, 2 * variance if family is Family.CONFUSION else variance)
-            for family, variance in variances.items() if family is not Family.DOMINANCE}
+            for family, variance in variances.items() if family not in (Family.DOMINANCE, Family.SERIES)}
 
 
-def apply_gate(measurements: Measurements) -> Gated:
-    """Decide about every number."""
+def apply_gate(measurements: Measurements, earlier: Sequence[SeriesMeasurement] = ()) -> Gated:
+    """Decide about every number.
+
+    Args:
+        measurements: of the release.
+        earlier: what was measured in earlier releases of the plan's series, as far as it is there.
+    """
     plan, variances = measurements.layout.plan, measurements.variances
     nodes = Nodes.of(measurements)
     coverage = declared_coverage(plan.roster, plan.statistics, nodes.areas, partners=measurements.partners)
@@ -96,7 +106,7 @@ def apply_gate(measurements: Measurements) -> Gated:
     rates = decide_rates(plan, nodes, records, calibrations)
     shown = replace(nodes, reviewed=np.where(records == 0, nodes.reviewed, np.nan),
                     flagged=np.where(rates == 0, nodes.flagged, np.nan))
-    indicators = corridors = None
+    indicators = corridors = series = None
     if plan.statistics.indicators is not None:
         indicators = decide_indicators(
             plan, measurements.table(Family.INDICATORS).astype(np.float64), calibrations, variances[Family.INDICATORS],
@@ -107,8 +117,12 @@ def apply_gate(measurements: Measurements) -> Gated:
         corridors = decide_corridors(
             plan, measurements.table(Family.CORRIDORS).astype(np.float64), calibrations, variances[Family.CORRIDORS],
             partners=measurements.partners, one_partner=np.asarray(one_partner[ends].any(axis=1)))
+    if plan.statistics.series is not None:
+        found, level = running(measurements, earlier), plan.statistics.series.level
+        series = found if isinstance(found, SeriesWithheld) else decide_series(
+            plan, found, calibrations, coverage=coverage, one_partner=one_partner[nodes.at(level)])
     return Gated(nodes=shown, records=records, rates=rates, calibrations=calibrations, indicators=indicators,
-                 corridors=corridors)
+                 corridors=corridors, series=series)
 
 
 def _threshold(plan: StudyPlan, variance: float) -> int:
@@ -208,3 +222,25 @@ def decide_corridors(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Ca
                       for task, known in enumerate(calibrations)], axis=-1)
     shown = np.concatenate([(found == 0).any(axis=1, keepdims=True), found == 0], axis=1)
     return GatedCorridors(counts=np.where(shown, counts, np.nan), reasons=found)
+
+
+def decide_series(plan: StudyPlan, series: Running, calibrations: tuple[Calibration, ...], *, coverage: Coverage,
+                  one_partner: BoolArray) -> GatedSeries:
+    """What is shown of the running totals, by the rules that hold for the rates of their places.
+
+    Args:
+        plan: the study's, which has a series.
+        series: as measured.
+        calibrations: by task, of this release's model. Its errors stand for those of earlier releases' models.
+        coverage: of all places.
+        one_partner: `(A,)`, from `gate.dominated`.
+    """
+    spec, totals, variance = plan.statistics.series, series.totals(), series.variance
+    codes = TableLayout(plan).areas.codes(spec.level) if spec else ()
+    records = records_reasons(
+        totals[..., 0], thresholds=np.full(len(codes), _threshold(plan, variance)),
+        cover=np.array([covered(coverage[code], plan.release) for code in codes]), one_partner=one_partner)
+    found = np.stack([_rates(plan, totals[..., 1 + task], totals[..., 0], variance, records, known)
+                      for task, known in enumerate(calibrations)], axis=-1)
+    shown = np.concatenate([(found == 0).any(axis=-1, keepdims=True), found == 0], axis=-1)
+    return GatedSeries(running=series.keep(shown), reasons=found)

@@ -19,6 +19,7 @@ from server.release.calibration import Calibration
 from server.release.decide import Gated, GatedCorridors, GatedIndicators
 from server.release.intervals import corrected_interval, difference_interval, lift_interval, signal_count
 from server.release.nodes import FloatArray, Nodes
+from server.release.series import GatedSeries
 from server.release.tree import make_consistent
 
 CORRIDOR_EDGES = (50, 200, 1000)
@@ -91,6 +92,18 @@ def derive_rates(plan: StudyPlan, gated: Gated) -> Rates:
     return Rates(reviewed=reviewed, reviewed_variance=reviewed_variance, flagged=flagged,
                  flagged_variance=flagged_variance, signals=signals, signals_sd=sd, value=value, lower=lower,
                  upper=upper, band=_bands(nodes, value, lower, upper, plan.release.band_factor))
+
+
+def derive_series(gated: GatedSeries, calibrations: tuple[Calibration, ...]) -> tuple[FloatArray, FloatArray]:
+    """Running totals `(A, R, 1 + T)` in people, and `(3, A, R, T)`: rates as shares, and their intervals."""
+    totals, variance = gated.running.totals(), gated.running.variance
+    reviewed, figures = totals[..., 0], []
+    for task, known in enumerate(calibrations):
+        flagged = totals[..., 1 + task]
+        ends = corrected_interval(flagged, reviewed, flagged_variance=variance, reviewed_variance=variance,
+                                  calibration=known)
+        figures.append(np.where(np.isnan(flagged), np.nan, np.stack(ends)))
+    return totals, np.stack(figures, axis=-1)
 
 
 def _task(calibration: Calibration, flagged: FloatArray, flagged_variance: FloatArray, reviewed: FloatArray,

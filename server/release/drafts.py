@@ -73,8 +73,8 @@ def make_draft(home: CoordinatorHome, *, released_on: date) -> Draft:
         InputError: if there is no study to release, it is too early, or a release of this plan is out.
     """
     with home.locked():
-        settle(home)
         signed = home.signed_plan()
+        settle(home)
         if is_published(home, signed.sha256):
             raise InputError(f"plan {signed.sha256[:16]}…", "its release is published, and what is published stays",
                              remedy="sign a plan for another study; a wrong figure is told where it was published")
@@ -104,7 +104,8 @@ def _content(home: CoordinatorHome, signed: SignedPlan, released_on: date) -> di
     measurements, earlier = study.measurements(signed.plan), in_series(home, signed.plan.study)
     return build_content(Facts(
         plan=signed.plan, partners=measurements.partners, model_sha256=study.model_sha256, released_on=released_on,
-        previous=earlier[-1].content if earlier else None, commitment=study.commitment), measurements)
+        previous=earlier[-1].content if earlier else None, commitment=study.commitment,
+        series=home.series.earlier(signed.plan.statistics.series)), measurements)
 
 
 def _write(path: Path, files: Mapping[str, bytes]) -> None:

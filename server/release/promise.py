@@ -7,11 +7,13 @@ from typing import Any
 
 from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
-from federation.privacy.accounting import epsilon_of
+from federation.privacy.accounting import DiscreteGaussianTable, epsilon_of
 from federation.privacy.guarantee import price as compute_price
 from federation.privacy.guarantee import statistics_events, table_variances
+from federation.privacy.series import coefficients
 from federation.secure import noise_in_words, parts_in_sums
-from federation.statistics import TableLayout
+from federation.statistics import TableLayout, entries_of, scales_in_people
+from federation.taxonomy import Family
 from server.release.decide import thresholds_of
 from server.release.gate import WIDEST_INTERVAL
 from server.release.rows import PER
@@ -31,6 +33,7 @@ def privacy(plan: StudyPlan, *, partners: int) -> dict[str, Any]:
         "same_person_at_partners": [
             {"partners": k, "epsilon": epsilon} for k, epsilon in compute_price(plan).at_partners],
         "parts": [_training(plan), _statistics(plan, partners)],
+        "series_epsilon": series_epsilon(plan),
         "appearances": {**plan.statistics.appearances.model_dump(mode="json"), "year_epsilon": year_epsilon(plan)},
         "trust": ("none: a rehearsal, whose noise was drawn from a seed and can be repeated, so it protects nobody"
                   if plan.rehearsal else f"noise: {noise_in_words(plan)}"),
@@ -41,9 +44,30 @@ def privacy(plan: StudyPlan, *, partners: int) -> dict[str, Any]:
 
 
 def year_epsilon(plan: StudyPlan) -> float:
-    """Epsilon of the tables of all releases of a year in which one person may count, were each like this one."""
-    return epsilon_of(statistics_events(plan) * plan.statistics.appearances.releases_per_person,
-                      delta=plan.privacy.delta)
+    """Epsilon of the tables of all releases of a year in which one person may count, were each like this one.
+
+    Somebody who has counted in a series is in every later table of it, whichever releases are their own.
+    """
+    spec = plan.statistics
+    times = {family: spec.appearances.releases_a_year if family is Family.SERIES
+             else spec.appearances.releases_per_person for family in spec.families}
+    return epsilon_of([event for family, event in zip(spec.families, statistics_events(plan), strict=True)
+                       for _ in range(times[family])], delta=plan.privacy.delta)
+
+
+def series_epsilon(plan: StudyPlan) -> float | None:
+    """Epsilon of all releases of the series up to this one for one person, were all with this one's noise; None if
+    there is none.
+
+    Nobody moves more than somebody who counted in the first and is in all of them. A partner's account books more: each
+    release as if everybody in it were new.
+    """
+    spec = plan.statistics
+    if spec.series is None:
+        return None
+    events = [DiscreteGaussianTable(scale=spec.noise_scales[Family.SERIES], entries=entries_of(plan, Family.SERIES),
+                                    shift=shift) for shift in coefficients(spec.series.index)]
+    return epsilon_of(events, delta=plan.privacy.delta)
 
 
 def _training(plan: StudyPlan) -> dict[str, Any]:
@@ -58,14 +82,17 @@ def _training(plan: StudyPlan) -> dict[str, Any]:
 
 def _statistics(plan: StudyPlan, partners: int) -> dict[str, Any]:
     spec, blocks, variances = plan.statistics, TableLayout(plan).blocks, table_variances(plan, partners)
+    # In people, each of them: a series is measured in smaller units.
+    scales = scales_in_people(plan)
     return {"part": "statistics", "epsilon": plan.privacy.statistics_epsilon,
             "mechanism": "discrete Gaussian noise " + (
                 "added by each partner to each entry of its tables" if spec.aggregation is Aggregation.LOCAL else
                 "in each entry of the sum over all partners' tables, to which each adds a share"),
             "max_roles_per_person": spec.max_roles_per_person,
-            "families": [{"family": family.value, "noise_scale": spec.noise_scales[family], "entries": block.entries,
-                          "l2_sensitivity": round(block.l2_sensitivity, 6),
-                          "noise_sd": round(math.sqrt(variances[family]), 4)} for family, block in blocks.items()]}
+            "families": [{"family": family.value, "noise_scale": scales[family], "entries": block.entries,
+                          "l2_sensitivity": round(block.l2_sensitivity / block.shift, 6),
+                          "noise_sd": round(math.sqrt(variances[family]) / block.shift, 4)}
+                         for family, block in blocks.items()]}
 
 
 def _sums(plan: StudyPlan) -> dict[str, Any] | None:
@@ -82,7 +109,8 @@ def gate(plan: StudyPlan, *, partners: int) -> dict[str, Any]:
     return {
         "thresholds": {family.value: limit for family, limit in thresholds_of(plan, variances).items()},
         "threshold_in_words": THRESHOLD_IN_WORDS,
-        "noise_sd": {family.value: round(math.sqrt(variance), 4) for family, variance in variances.items()},
+        "noise_sd": {family.value: round(math.sqrt(variance), 4) for family, variance in variances.items()
+                     if family is not Family.SERIES},
         "widest_interval": round(WIDEST_INTERVAL * PER),
         **rule.model_dump(mode="json", exclude={"signers"}),
     }

@@ -17,6 +17,7 @@ from server.release.content import Facts, assemble
 from server.release.decide import Gated, GatedCorridors, GatedIndicators
 from server.release.nodes import Nodes
 from server.release.rows import code_of
+from server.release.series_rows import series_of
 
 
 def rebuild(content: dict[str, Any], plan: StudyPlan, previous: dict[str, Any] | None) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def gated_of(content: dict[str, Any], plan: StudyPlan) -> Gated:
                       flagged=np.array(flagged, dtype=np.float64).reshape(shape)),
         records=records, rates=rates, calibrations=_calibrations(content, variances[Family.CONFUSION]),
         indicators=_indicators(content, plan) if plan.statistics.indicators else None,
-        corridors=_corridors(content, plan) if plan.statistics.corridors else None)
+        corridors=_corridors(content, plan) if plan.statistics.corridors else None, series=series_of(content, plan))
 
 
 def _calibrations(content: dict[str, Any], variance: float) -> tuple[Calibration, ...]:

@@ -8,14 +8,15 @@ measurements can make the whole content again.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from federation.plan import StudyPlan
 from federation.privacy.guarantee import table_variances
-from federation.taxonomy import Family
+from federation.statistics import Measurements
+from federation.taxonomy import AreaLevel, Family
 from server.release.content import are_of_the_roster
 from server.release.decide import (
     Gated,
@@ -23,14 +24,17 @@ from server.release.decide import (
     decide_indicators,
     decide_rates,
     decide_records,
+    decide_series,
     enough_labelled,
 )
-from server.release.gate import REASONS, Reasons, Withheld, declared_coverage, reason
+from server.release.gate import REASONS, Coverage, Reasons, Withheld, declared_coverage, reason
 from server.release.nodes import BoolArray
 from server.release.rebuild import gated_of
+from server.release.series import SeriesWithheld
 
-_COVER, _RECORDS, _MODEL = (1 + REASONS.index(name) for name in (
-    Withheld.TOO_FEW_PARTNERS, Withheld.TOO_FEW_RECORDS, Withheld.MODEL_NOT_GOOD_ENOUGH))
+_COVER, _DOMINATED, _RECORDS, _MODEL = (1 + REASONS.index(name) for name in (
+    Withheld.TOO_FEW_PARTNERS, Withheld.ONE_PARTNER_DOMINATES, Withheld.TOO_FEW_RECORDS,
+    Withheld.MODEL_NOT_GOOD_ENOUGH))
 Rows = list[dict[str, Any]]
 
 
@@ -67,7 +71,26 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
                                   partners=partners, one_partner=_nobody(len(pairs.counts)))
         found += [*_differ("corridors", rows, pairs.reasons, routes.reasons),
                   *_of_the_model("corridors", rows, pairs.reasons, usable)]
+    if gated.series is not None:
+        found += _of_the_series(content, plan, gated, coverage, usable)
     return found
+
+
+def _of_the_series(content: dict[str, Any], plan: StudyPlan, gated: Gated, coverage: Coverage,
+                   usable: BoolArray) -> Iterator[str]:
+    if isinstance(gated.series, SeriesWithheld) or gated.series is None:
+        if content["series"]["index"] == 1:
+            yield f"series: is {content['series']['reason']}, and this is its first release"
+        return
+    rows, said = content["series"]["cells"], gated.series.reasons
+    # The decision about a place is the same for a running total as for the release's own records.
+    one_partner = (gated.records == _DOMINATED).any(axis=1)[gated.nodes.at(AreaLevel(content["series"]["level"]))]
+    again = decide_series(plan, gated.series.running, gated.calibrations, coverage=coverage, one_partner=one_partner)
+    yield from _differ("series", rows, said, again.reasons)
+    yield from _of_the_model("series", rows, said, usable)
+    for row, stated, right in zip(rows, said.ravel().tolist(), again.reasons.ravel().tolist(), strict=True):
+        if stated != 0 and (stated == _DOMINATED) != (right == _DOMINATED):
+            yield f"series: {_where(row)} is {reason(stated)}, and its place is not decided so"
 
 
 def _nobody(places: int) -> BoolArray:
@@ -111,3 +134,39 @@ def _of_the_model(table: str, rows: Rows, said: Reasons, usable: BoolArray) -> I
     for row, stated, bad in zip(rows, said.ravel().tolist(), wrong.ravel().tolist(), strict=True):
         if bad:
             yield f"{table}: {_where(row)} is {reason(stated)}, and the model's published errors say otherwise"
+
+
+def unlike_before(content: dict[str, Any], previous: Mapping[str, Any]) -> list[str]:
+    """One line for each earlier measurement of a series that the release before shows otherwise.
+
+    Raises:
+        ValueError, KeyError, TypeError, IndexError: if either is no content of a release.
+    """
+    now, before = content["series"], previous["series"]
+    if now is None or before is None or now["name"] != before["name"]:
+        return []
+    if "withheld" in (now["status"], before["status"]):
+        return []
+    known, found = len(before["releases"]), []
+    if now["releases"][:known] != before["releases"]:
+        found.append("series: names other earlier measurements than the release before")
+    cells = {_where(row): row for row in before["cells"] if row["status"] == "shown"}
+    for row in now["cells"]:
+        if row["status"] == "shown" and _where(row) in cells and any(
+                row["measured"][what][:known] != theirs for what, theirs in cells[_where(row)]["measured"].items()):
+            found.append(f"series: {_where(row)} has other earlier measurements than in the release before")
+    return found
+
+
+def unlike_measured(content: dict[str, Any], measurements: Measurements) -> list[str]:
+    """One line for each running total whose newest measurement is not among those given. Raises as `unlike_before`."""
+    plan, said, found = measurements.layout.plan, content["series"], []
+    table = measurements.table(Family.SERIES)
+    places = measurements.layout.areas.codes(AreaLevel(said["level"]))
+    for row in said["cells"]:
+        if row["status"] == "shown":
+            at = table[places.index(row["area"]), plan.statistics.roles.index(row["role"])]
+            newest = [row["measured"][what][-1] for what in ("reviewed", "flagged")]
+            if newest != [int(at[0]), int(at[1 + plan.tasks.index(row["task"])])]:
+                found.append(f"series: {_where(row)} has another newest measurement than the noisy sums")
+    return found

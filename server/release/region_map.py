@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from server.release.geometry import geojson
+from server.release.boundaries import geojson
 
 Content = Mapping[str, Any]
 _ENDS = ("rate", "lower", "upper")

@@ -24,9 +24,11 @@ from server.release.schema_rows import (
     ShownCell,
     ShownCorridor,
     ShownNode,
+    ShownSeries,
     WithheldCell,
     WithheldCorridor,
     WithheldNode,
+    WithheldSeries,
 )
 
 SCHEMA_PATH: Final = Path(__file__).with_name("release.schema.json")
@@ -139,6 +141,7 @@ class Privacy(Form):
     total_epsilon: float
     same_person_at_partners: tuple[AtPartners, ...]
     parts: tuple[TrainingPart, StatisticsPart]
+    series_epsilon: float | None
     appearances: Appearances
     trust: str
     secure_sums: SecureSums | None
@@ -174,6 +177,7 @@ class Content(Form):
     cells: tuple[Annotated[ShownCell | WithheldCell, Field(discriminator="status")], ...]
     indicators: Indicators | None
     corridors: tuple[Annotated[ShownCorridor | WithheldCorridor, Field(discriminator="status")], ...]
+    series: Annotated[ShownSeries | WithheldSeries, Field(discriminator="status")] | None
     coverage: Coverage
     gate: Gate
     suppression: Suppression

@@ -6,10 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from federation.plan_parts import Hex32
+from federation.plan_parts import Hex32, Slug
 from federation.taxonomy import AreaLevel, Indicator, RegionRole, Task
 from server.release.derive import Band, Lift, Trend
 from server.release.gate import Withheld
+from server.release.series import SeriesWithheld
 
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[int, Field(ge=0, le=10_000)]
@@ -229,3 +230,72 @@ class ShownCorridor(_Pair):
 
 class WithheldCorridor(_Pair, WithheldNumber):
     pass
+
+
+class SeriesRelease(Form):
+    """A release that is in a running total; its noise is in units of 1 / 256 of a person, squared."""
+
+    index: Count
+    plan_sha256: Hex32
+    noise_variance: Annotated[float, Field(gt=0.0)]
+
+
+class RunningCounts(Form):
+    """What was measured in each release so far, in units of 1 / 256 of a person."""
+
+    reviewed: tuple[Noisy, ...]
+    flagged: tuple[Noisy, ...]
+
+
+class Total(Form):
+    """People counted in any release so far, and the standard deviation of the noise."""
+
+    reviewed: float
+    reviewed_sd: float
+    flagged: float
+    flagged_sd: float
+
+
+class _TotalOf(Form):
+    area: str
+    role: RegionRole
+    task: Task
+
+
+class ShownTotal(_TotalOf):
+    status: Literal["shown"]
+    measured: RunningCounts
+    total: Total
+    unclipped: RawRate
+    display: DisplayRate
+
+
+class WithheldTotal(_TotalOf, WithheldNumber):
+    pass
+
+
+class _Series(Form):
+    name: Slug
+    index: Annotated[int, Field(ge=1)]
+    level: AreaLevel
+
+
+class ShownSeries(_Series):
+    """A running total over the releases of a series."""
+
+    status: Literal["shown"]
+    releases: Annotated[tuple[SeriesRelease, ...], Field(min_length=1)]
+    noise_sd_total: float
+    threshold: Count
+    cells: tuple[Annotated[ShownTotal | WithheldTotal, Field(discriminator="status")], ...]
+
+
+class WithheldSeries(_Series):
+    """A series that cannot be added up: there is nothing in it."""
+
+    status: Literal["withheld"]
+    reason: SeriesWithheld
+    releases: tuple[()]
+    noise_sd_total: None
+    threshold: None
+    cells: tuple[()]

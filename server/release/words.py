@@ -48,7 +48,7 @@ PROTECTED: Final = "protected, so nobody is counted here"
 FAMILIES: Final = {
     "regions": "rates by region", "super_regions": "rates by super-region", "countries": "rates by country",
     "confusion": "how often the model errs", "indicators": "indicator mix", "corridors": "reported movements",
-    "dominance": "share of each partner (never published)",
+    "dominance": "share of each partner (never published)", "series": "running totals",
 }
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
            "December")

@@ -58,11 +58,13 @@ def release_plan(
     corridors: bool = False, synthetic: bool = True, label: str = "SYNTHETIC", study: str = "release-study",
     period: tuple[date, date] = PERIOD,
 ) -> StudyPlan:
-    """A plan whose tables cost `epsilon`, summed securely with nobody colluding and everybody answering: the sum carries
-    just the noise that is paid for."""
+    """A plan whose tables cost `epsilon`, summed securely with nobody colluding and everybody answering.
+
+    So a sum carries just the noise that is paid for.
+    """
     routes = all_routes(super_regions) if corridors else ()
     families = counted_families(super_regions=bool(super_regions), indicators=indicators is not None,
-                                corridors=bool(routes))
+                                corridors=bool(routes), series=False)
     entries = [moved_entries(family, tasks=len(tasks), roles=1, tags=len(indicators.tags) if indicators else 0)
                for family in families]
     least = LEAST_SHARE_SCALE * math.sqrt(partners) * (1 + 1e-9)
@@ -71,7 +73,7 @@ def release_plan(
     return priced_plan(
         StatisticsSpec(
             period_start=period[0], regions=tuple(regions), roles=roles, protected=(),
-            super_regions=tuple(super_regions), indicators=indicators, corridors=routes,
+            super_regions=tuple(super_regions), indicators=indicators, corridors=routes, series=None,
             aggregation=Aggregation.SECURE,
             noise_scales={family: max(scale, least) for family, scale in zip(families, scales, strict=True)},
             max_roles_per_person=1, flag_threshold=0.5,

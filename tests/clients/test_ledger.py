@@ -191,7 +191,7 @@ def filtered_cost(ledger: Ledger, events: list[Any]) -> float:
 
 def test_a_plan_with_one_request_that_is_too_dear_is_not_begun(tmp_path: Path) -> None:
     request = study(table=DiscreteGaussianTable(scale=8.0, entries=3))
-    dear = epsilon_of([request.stages[1].event.event()], delta=DELTA)
+    dear = epsilon_of(request.stages[1].event.events(), delta=DELTA)
     with open_ledger(tmp_path) as ledger:
         refusal = refused(ledger, request, replace(WIDE, round=dear * (1 - 1e-6)))
         assert isinstance(refusal, BudgetRefusal)
@@ -276,10 +276,11 @@ def test_a_refusal_says_what_was_asked_allowed_left_and_used_and_what_to_do(tmp_
 
 
 def test_a_long_list_of_charges_is_shortened_in_words_only(tmp_path: Path) -> None:
-    quiet = DiscreteGaussianTable(scale=400.0, entries=1)
+    step = SubsampledGaussian(noise_multiplier=400.0, sampling_probability=1.0, steps=1)
+    table = DiscreteGaussianTable(scale=400.0, entries=1)
     with open_ledger(tmp_path) as ledger:
         for number in range(15):
-            ledger.answer(study(f"s{number}", a_round=quiet, table=quiet), ceilings=WIDE, work=Work())
+            ledger.answer(study(f"s{number}", a_round=step, table=table), ceilings=WIDE, work=Work())
         refusal = refused(ledger, study(), replace(WIDE, total=0.9))
     assert isinstance(refusal, BudgetRefusal)
     assert len(refusal.charges) == 15
@@ -392,7 +393,7 @@ def test_the_stages_of_a_plan_cost_what_the_plan_costs(tmp_path: Path) -> None:
     plan = make_plan()
     true = price(plan)
     stages = planned_stages(plan)
-    assert epsilon_of([stage.whole() for stage in stages], delta=plan.privacy.delta) == true.total
+    assert epsilon_of([event for stage in stages for event in stage.whole()], delta=plan.privacy.delta) == true.total
     with open_ledger(tmp_path, total=Budget(epsilon=20.0, delta=plan.privacy.delta)) as ledger:
         rules = Ceilings(delta=plan.privacy.delta, round=20.0, study=20.0, year=20.0, total=20.0)
         for number in range(1, plan.training.rounds + 1):

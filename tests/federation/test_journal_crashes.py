@@ -271,15 +271,22 @@ def test_a_journal_on_a_disk_without_locks_can_be_read(tmp_path: Path, monkeypat
 
 def test_an_entry_is_on_disk_before_the_head_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a power cut would show: the order of what is written and what is made to stay."""
-    journal = open_journal(tmp_path / "journal.jsonl")
-    steps = []
+    path, steps = tmp_path / "journal.jsonl", list[str]()
     write, sync, replace = os.pwrite, os.fsync, private_files.Path.replace
     monkeypatch.setattr(os, "pwrite", lambda *given: steps.append("written") or write(*given))
     monkeypatch.setattr(os, "fsync", lambda handle: steps.append(
-        f"{Path(f'/proc/self/fd/{handle}').readlink().suffix} on disk") or sync(handle))
+        f"{Path(f'/proc/self/fd/{handle}').readlink().suffix or 'folder'} on disk") or sync(handle))
     monkeypatch.setattr(private_files.Path, "replace", lambda *given: steps.append("head in place") or replace(*given))
+    sealed = [".jsonl on disk", ".part on disk", "head in place", "folder on disk"]
+    journal = open_journal(path)
+    older = head_path(path).read_bytes()
     journal.append(act(1))
-    assert steps == ["written", ".jsonl on disk", ".part on disk", "head in place", " on disk"]
+    assert steps == ["written", *sealed] * 2
+    # One that died before it was on disk leaves it to the next.
+    head_path(path).write_bytes(older)
+    steps.clear()
+    open_journal(path)
+    assert steps == sealed
 
 
 @pytest.mark.parametrize("obstacle", ["no folder", "a folder in its place"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from federation.journal import (
 )
 from federation.model import initial_model, model_arrays
 from federation.plan import StudyPlan
-from federation.statistics import SummedTables, TableLayout
+from federation.privacy.guarantee import table_variances
+from federation.statistics import Measurements, TableLayout
 from server.app import app
 from server.coordinator import CoordinatorHome
 from server.rounds import StudyOutcome
@@ -38,9 +40,10 @@ def home(tmp_path: Path) -> CoordinatorHome:
 
 
 def outcome(plan: StudyPlan) -> StudyOutcome:
-    layout = TableLayout(regions=plan.statistics.regions, roles=plan.statistics.roles, tasks=plan.tasks)
-    tables = SummedTables(layout=layout, counts=layout.empty(), noise_variance=1.0, partners=("partner-2", "partner-0"))
-    return StudyOutcome(model=model_arrays(initial_model(plan)), tables=tables, stages=())
+    layout, partners = TableLayout(plan), ("partner-2", "partner-0")
+    values = np.arange(layout.length, dtype=np.int64) - 7
+    return StudyOutcome(model=model_arrays(initial_model(plan)), stages=(), measurements=Measurements(
+        layout=layout, values=values, variances=table_variances(plan, len(partners)), partners=partners))
 
 
 def acts(home: CoordinatorHome) -> list[object]:
@@ -63,16 +66,19 @@ def test_a_plan_is_signed_once_however_often_it_is_kept(home: CoordinatorHome) -
 
 def test_a_study_is_written_down_with_what_it_left(home: CoordinatorHome) -> None:
     home.keep(sign(PLAN), outcome(PLAN))
+    study = home.study(PLAN.sha256)
+    salted = study.salt_path.read_bytes() + study.measurements_path.read_bytes()
     assert acts(home) == [
         PlanSigned(plan_sha256=PLAN.sha256, study="test"),
         StudyRun(plan_sha256=PLAN.sha256, partners=("partner-0", "partner-2"),
-                 measurements_sha256=sha256_hex((home.path / "tables.json").read_bytes()),
-                 model_sha256=sha256_hex(home.model_path.read_bytes()))]
+                 measurements_sha256=sha256_hex(salted), model_sha256=sha256_hex(study.model_path.read_bytes()))]
+    home.note_run(sign(PLAN))
+    assert len(acts(home)) == 2
 
 
 def test_the_coordinators_journal_takes_what_is_done_with_a_release(home: CoordinatorHome) -> None:
     drafted = ReleaseDrafted(plan_sha256=PLAN.sha256, content_sha256="a" * 64, previous_release_sha256=None)
-    home.journal().append(drafted)
+    home.journal(PLAN).append(drafted)
     assert acts(home) == [drafted]
 
 
@@ -96,4 +102,33 @@ def test_without_a_journal_nobody_is_asked_and_no_outcome_is_lost(home: Coordina
     with pytest.raises(InputError, match=r"journal\.jsonl"):
         home.keep(sign(PLAN), result)
     np.testing.assert_array_equal(home.model()["output.weight"], result.model["output.weight"])
-    assert (home.tables().counts == result.tables.counts).all()
+    np.testing.assert_array_equal(home.measurements().values, result.measurements.values)
+
+
+def test_a_study_that_has_run_asks_nobody_again(home: CoordinatorHome) -> None:
+    class Grid:
+        def __getattr__(self, name: str) -> object:
+            return pytest.fail("a partner was asked")
+
+    home.keep(sign(PLAN), outcome(PLAN))
+    context = Context(run_id=1, node_id=0, node_config={"coordinator-home": str(home.path)}, state=RecordDict(),
+                      run_config={"plan": sign(PLAN).to_json()})
+    with pytest.raises(InputError, match="its study has run"):
+        app(Grid(), context)  # type: ignore[arg-type]
+
+
+def test_times_in_a_rehearsal_can_be_repeated_and_others_are_real(home: CoordinatorHome, tmp_path: Path) -> None:
+    home.keep_plan(sign(PLAN))
+    assert {entry.at for entry in home.entries()} == {datetime(2026, 7, 30, tzinfo=UTC)}
+    real = CoordinatorHome.create(tmp_path / "real", key=COORDINATOR)
+    before = datetime.now(UTC).replace(microsecond=0)
+    real.keep_plan(sign(PLAN.model_copy(update={"rehearsal": False})))
+    assert all(before <= entry.at <= datetime.now(UTC) for entry in real.entries())
+
+
+def test_a_damaged_journal_stops_whoever_reads_it(home: CoordinatorHome) -> None:
+    home.keep_plan(sign(PLAN))
+    path = home.path / "journal.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"coordinator", b"coordinat0r", 1))
+    with pytest.raises(InputError, match=r"journal\.jsonl: line 1 "):
+        home.entries()

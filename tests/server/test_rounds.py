@@ -67,7 +67,7 @@ def test_a_study_runs_and_repeats_to_the_byte(tmp_path: Path) -> None:
         assert value.tobytes() == outcomes[1].model[name].tobytes()
     assert (outcomes[0].measurements.values == outcomes[1].measurements.values).all()
     assert outcomes[0].measurements.variances == {
-        family: pytest.approx(3 * (9.0 if family in COARSE else 6.0) ** 2) for family in Family}
+        family: pytest.approx(3 * (9.0 if family in COARSE else 6.0) ** 2) for family in plan.statistics.families}
 
 
 def test_another_noise_seed_gives_another_result(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_a_node_that_declines_is_named_with_its_code(tmp_path: Path) -> None:
     assert watch.reports[1].refused == (("partner-2", "not_ready"),)
     assert outcome.measurements.partners == ("partner-0", "partner-1")
     assert outcome.measurements.variances == {
-        family: pytest.approx(2 * (9.0 if family in COARSE else 6.0) ** 2) for family in Family}
+        family: pytest.approx(2 * (9.0 if family in COARSE else 6.0) ** 2) for family in plan.statistics.families}
     # And nothing stands in the column of who was not there but the noise of those who were.
     assert np.abs(outcome.measurements.table(Family.DOMINANCE)[:, 2]).max() < 6 * 2**0.5 * 9.0
 
@@ -243,12 +243,14 @@ def test_measurements_of_another_plan_or_another_length_are_not_taken_for_this_o
     outcome = RoundLoop(grid_for(plan, homes(tmp_path)), plan, Recorder()).run()
     home = CoordinatorHome.create(tmp_path / "coordinator", key=COORDINATOR)
     home.keep(sign(plan), outcome)
-    path = home.path / "measurements.json"
+    path = home.study(plan.sha256).measurements_path
     kept = json.loads(path.read_text())
     path.write_text(json.dumps(kept | {"values": kept["values"][:-1]}))
-    with pytest.raises(ValueError, match="expected int64"):
+    with pytest.raises(InputError, match="other numbers than the plan's cells"):
         home.measurements()
-    path.write_text(json.dumps(kept))
+    path.write_text(json.dumps(kept | {"plan_sha256": "0" * 64}))
+    with pytest.raises(InputError, match="belongs to plan"):
+        home.measurements()
     home.keep_plan(sign(plan.model_copy(update={"study": "another"})))
-    with pytest.raises(InputError, match="another plan"):
+    with pytest.raises(InputError, match="secret file is missing"):
         home.measurements()

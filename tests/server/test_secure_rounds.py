@@ -49,7 +49,7 @@ def test_a_study_in_sums_runs_and_repeats_to_the_byte(tmp_path: Path) -> None:
     assert first.model["output.weight"].tobytes() == second.model["output.weight"].tobytes()
     assert (first.measurements.values == second.measurements.values).all()
     assert first.measurements.variances == {
-        family: pytest.approx(4 * (SCALE * COARSE.get(family, 1.0)) ** 2 / 2) for family in Family}
+        family: pytest.approx(4 * (SCALE * COARSE.get(family, 1.0)) ** 2 / 2) for family in plan.statistics.families}
 
 
 def test_the_sum_is_that_of_the_partners_tables_and_of_nothing_else(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_the_sum_is_that_of_the_partners_tables_and_of_nothing_else(tmp_path: Pa
 def test_the_session_of_the_tables_holds_all_families() -> None:
     plan = secure_plan()
     sizes = {family: block.size for family, block in TableLayout(plan).blocks.items()}
-    assert set(sizes) == set(Family)
+    assert set(sizes) == set(plan.statistics.families)
     session = session_of(plan, Purpose.TABLE, 1, 0, "0" * 64)
     assert session.length == sum(sizes.values())
     # The largest noise of any family fits, above the most that people can add.

@@ -15,6 +15,7 @@ from federation.errors import InputError
 from federation.plan import StudyPlan
 from federation.privacy.guarantee import Price
 from server.coordinator import CoordinatorHome
+from server.release.audit import audit_release
 from server.rounds import StageReport, StudyStopped
 from simulations import homes
 from simulations.federation import plan_for, run_federation
@@ -89,8 +90,9 @@ def test_a_broken_file_is_told_and_the_others_go_on(tmp_path: Path, monkeypatch:
     assert word in problem.lower()
     assert watch.stages[1].refused == (("ngo-legal", "not_ready"),)
     assert len(watch.stages[1].answered) == 7
-    released = json.loads((tmp_path / "run/coordinator/tables.json").read_text())
-    assert "ngo-legal" not in released["partners"]
+    released = json.loads((result.release / "release.json").read_text())
+    assert "ngo-legal" not in released["content"]["coverage"]["in_sum"]
+    assert audit_release(result.release).sound
 
 
 def test_below_the_quorum_nothing_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +101,8 @@ def test_below_the_quorum_nothing_is_released(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(homes, "_world", lambda _settings: world)
     with pytest.raises(StudyStopped, match="ngo-legal"):
         run_federation(chosen, tmp_path / "run", Quiet())
-    assert not (tmp_path / "run/coordinator/release").exists()
+    assert not (tmp_path / "run/coordinator/releases").exists()
+    assert not (tmp_path / "run/coordinator/studies").exists()
     # A study that stopped leaves the plan that it was about.
     assert CoordinatorHome(tmp_path / "run/coordinator").signed_plan().plan.conduct.quorum == 8
 

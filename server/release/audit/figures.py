@@ -20,7 +20,7 @@ from server.release.audit.report import Finding, NotCheckable
 from server.release.bundle import PLAN, RELEASE, SCHEMA, bundle_files, same
 from server.release.content import Facts, build_content
 from server.release.rebuild import rebuild
-from server.release.recheck import wrongly_decided
+from server.release.recheck import unlike_before, unlike_measured, wrongly_decided
 
 PRIVACY = "privacy.json"
 _SHOWN_FINDINGS = 10
@@ -49,6 +49,7 @@ def check_places(opened: Opened) -> Iterator[Finding]:
     named = chain(
         ((row["area"], row["level"]) for row in chain(content["nodes"], content["cells"])),
         ((row["area"], content["indicators"]["level"]) for row in (content["indicators"] or {"cells": ()})["cells"]),
+        ((row["area"], content["series"]["level"]) for row in (content["series"] or {"cells": ()})["cells"]),
         ((row[end], None) for row in content["corridors"] for end in ("origin", "destination")))
     for code, level in dict.fromkeys(named):
         if code in plan.statistics.protected:
@@ -87,6 +88,8 @@ def check_figures(opened: Opened, previous: Mapping[str, Any] | None) -> Iterato
         yield made
         return
     yield from _differences(content, made, "does not follow from its plan and its measured numbers")
+    if previous is not None:
+        yield from (Finding(file=RELEASE, words=line) for line in _fits(lambda: unlike_before(content, previous)))
 
 
 def check_gate(opened: Opened) -> Iterator[Finding]:
@@ -138,6 +141,10 @@ def check_measurements(opened: Opened, evidence: tuple[Measurements, str] | None
     except InputError as error:
         yield Finding(file=RELEASE, words=f"cannot be made of the noisy sums ({error})")
         return
+    if opened.plan.statistics.series is not None and opened.plan.statistics.series.index > 1:
+        # Those of earlier releases were not given. Of the totals, `check_figures` makes all that are shown.
+        made["series"] = content["series"]
+        yield from (Finding(file=RELEASE, words=line) for line in unlike_measured(content, measurements))
     if previous is None:
         # Trends are over a release that is not at hand; the check of that release says so.
         made["previous_release_sha256"] = content["previous_release_sha256"]

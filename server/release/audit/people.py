@@ -113,11 +113,6 @@ def _signed_after(opened: Opened, entries: tuple[Entry, ...], drafted: Entry, di
             yield Finding(file=JOURNAL, words=f"does not say, after the drafting, that {one.name} signed")
     for name, _ in sorted(noted - {(one.name, one.public_key) for one in opened.signatures.approvals}):
         yield Finding(file=JOURNAL, words=f"says that {name} signed, and that signature is not in {SIGNATURES}")
-    released_on = date.fromisoformat(opened.content["released_on"])
-    for entry in entries:
-        if entry.at.date() > released_on:
-            yield Finding(file=JOURNAL, words=f"line {entry.sequence + 1} is of {entry.at.date()}, after the release")
-            break
 
 
 def _only_once(entries: tuple[Entry, ...], run: Facts, digest: str) -> Iterator[Finding]:
@@ -141,11 +136,14 @@ def _only_once(entries: tuple[Entry, ...], run: Facts, digest: str) -> Iterator[
 
 
 def check_day(opened: Opened) -> Iterator[Finding]:
-    """The embargo was over."""
+    """The embargo was over, and nothing was done after the day of publication. A rehearsal's journal tells no time."""
     plan, released_on = opened.plan, date.fromisoformat(opened.content["released_on"])
     earliest = plan.period_end + timedelta(days=plan.release.embargo_days)
     if released_on < earliest:
         yield Finding(file=RELEASE, words=f"was released on {released_on}, and its embargo ended on {earliest}")
+    late = next((entry for entry in opened.journal.entries if entry.at.date() > released_on), None)
+    if late is not None and not plan.rehearsal:
+        yield Finding(file=JOURNAL, words=f"line {late.sequence + 1} is of {late.at.date()}, after the publication")
 
 
 def check_series(opened: Opened) -> Iterator[Finding]:

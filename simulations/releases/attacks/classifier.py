@@ -26,8 +26,8 @@ from server.release import decide
 from server.release.gate import REASONS, Reasons, Withheld
 from server.release.nodes import Nodes
 from simulations.releases.attacks.bounds import ALPHA, Bound, epsilon_lower
-from simulations.releases.attacks.people import Counter
 from simulations.releases.attacks.pairs import Pair
+from simulations.releases.attacks.people import Counter
 from simulations.releases.attacks.worlds import Mechanism, content_of, measurements, unpriced
 
 PARTS = ("nodes", "cells", "indicators", "corridors", "calibration", "suppression")

@@ -30,7 +30,7 @@ from federation.privacy.noise import REACH
 from federation.statistics import LEVELS, IntArray, TableLayout
 from federation.taxonomy import AreaLevel, Family
 from server.release.decide import Gated, thresholds_of
-from server.release.gate import REASONS, Withheld
+from server.release.gate import Withheld
 from simulations.releases.attacks.classifier import features
 from simulations.releases.attacks.worlds import Mechanism, content_of, measurements
 

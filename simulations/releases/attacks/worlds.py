@@ -42,10 +42,10 @@ def attack_plan(*, aggregation: Aggregation = Aggregation.LOCAL, releases_per_pe
     return priced_plan(
         StatisticsSpec(
             period_start=date(2026, 4, 1), regions=REGIONS, roles=ROLES, protected=PROTECTED, super_regions=PARTS,
-            indicators=IndicatorsSpec(level=AreaLevel.COUNTRY, tags=TAGS), corridors=all_routes(PARTS),
+            indicators=IndicatorsSpec(level=AreaLevel.COUNTRY, tags=TAGS), corridors=all_routes(PARTS), series=None,
             aggregation=aggregation, max_roles_per_person=2, flag_threshold=0.5,
             noise_scales={family: FINE if family in (Family.REGIONS, Family.CONFUSION) else COARSE
-                          for family in Family},
+                          for family in Family if family is not Family.SERIES},
             appearances=AppearancesSpec(releases_a_year=4, releases_per_person=releases_per_person,
                                         release_of_year=release_of_year)),
         tasks=(Task.RECRUITMENT,), partners=PARTNERS, study="attack")

@@ -164,6 +164,13 @@ def test_bad_numbers_are_refused_everywhere(value: float) -> None:
         epsilon_of([DiscreteGaussianTable(scale=5.0, entries=1)], delta=value)
 
 
+def test_what_is_no_event_is_not_left_out_in_silence() -> None:
+    one = DiscreteGaussianTable(scale=5.0, entries=1)
+    for wrong in ([(one,)], [one, None], [one, 5.0]):
+        with pytest.raises(AssertionError, match="unreachable"):
+            epsilon_of(wrong, delta=1e-5)  # type: ignore[arg-type]
+
+
 def test_nothing_to_account_for_is_an_error() -> None:
     with pytest.raises(ValueError, match="no events"):
         epsilon_of([], delta=1e-5)

@@ -9,7 +9,7 @@ import pytest
 
 from server.coordinator import CoordinatorHome
 from server.release.drafts import make_draft
-from server.release.publication import earliest_day
+from server.release.publication import earliest_day, sign_draft
 from tests.server.release.homes import first_plan, new_home, run_study, second_plan, two
 
 
@@ -36,7 +36,7 @@ def drafted(kept_series: tuple[Path, Path], tmp_path: Path) -> CoordinatorHome:
 @pytest.fixture
 def released(kept_series: tuple[Path, Path], tmp_path: Path) -> CoordinatorHome:
     """A home with two releases of a series."""
-    return CoordinatorHome(Path(shutil.copytree(kept_series[1], tmp_path / "coordinator")))
+    return CoordinatorHome(Path(shutil.copytree(kept_series[1], tmp_path / "released")))
 
 
 @pytest.fixture
@@ -49,3 +49,11 @@ def bundle(kept_series: tuple[Path, Path], tmp_path: Path) -> Path:
 def first_bundle(kept_series: tuple[Path, Path], tmp_path: Path) -> Path:
     """The folder of the first release."""
     return Path(shutil.copytree(sorted((kept_series[1] / "releases").iterdir())[0], tmp_path / "first"))
+
+
+@pytest.fixture
+def signed(drafted: CoordinatorHome) -> CoordinatorHome:
+    """A home with a draft that two people have signed."""
+    for name, key in two().items():
+        sign_draft(drafted, name=name, key=key)
+    return drafted

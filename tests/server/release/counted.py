@@ -2,7 +2,7 @@
 
 Two countries: `XA` with two super-regions of three regions each and one protected region, `XB` with one super-region of
 two. Four partners add noise of scale 20 to the tables of regions, confusion and corridors, 40 to the others: standard
-deviations of 40 and 80 in the sum.
+deviations of 40 and 80 in the sum. A series is asked for; its noise is 20 people.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from federation.plan_parts import (
     PrivacyClaim,
     ReleaseSpec,
     RosterEntry,
+    SeriesSpec,
     Signer,
     StatisticsSpec,
     SuperRegion,
@@ -34,6 +35,7 @@ from federation.plan_parts import (
     counted_families,
 )
 from federation.privacy.guarantee import table_variances
+from federation.privacy.series import SCALE
 from federation.statistics import LEVELS, IntArray, Measurements, TableLayout
 from federation.taxonomy import AreaLevel, Family, Indicator, PartnerKind, RegionRole, Task
 from server.release.content import Facts, build_content
@@ -51,7 +53,7 @@ KINDS = (PartnerKind.PLATFORM, PartnerKind.NGO, PartnerKind.AGENCY, PartnerKind.
 ROUTES = (Corridor(origin="XA:north", destination="XA:south"), Corridor(origin="XA:south", destination="XB:whole"))
 FINE, COARSE = 20.0, 40.0
 SCALES = {family: FINE if family in (Family.REGIONS, Family.CONFUSION, Family.CORRIDORS) else COARSE
-          for family in Family}
+          for family in Family} | {Family.SERIES: FINE * SCALE}
 RULE = ReleaseSpec(
     minimum_count=11, false_publication=0.01, minimum_partners=3, minimum_kinds=2, most_of_one_partner=0.7,
     least_youden=0.3, band_factor=2.0, embargo_days=30, signatures=2,
@@ -59,16 +61,17 @@ RULE = ReleaseSpec(
 
 
 def make_plan(
-    *, coverage: Sequence[Sequence[str]] = (REGIONS,) * 4, super_regions: tuple[SuperRegion, ...] = (NORTH, SOUTH, WHOLE),
-    indicators: AreaLevel | None = AreaLevel.COUNTRY, corridors: tuple[Corridor, ...] = ROUTES,
+    *, coverage: Sequence[Sequence[str]] = (REGIONS,) * 4,
+    super_regions: tuple[SuperRegion, ...] = (NORTH, SOUTH, WHOLE), indicators: AreaLevel | None = AreaLevel.COUNTRY,
+    corridors: tuple[Corridor, ...] = ROUTES,
     roles: tuple[RegionRole, ...] = ROLES, tasks: tuple[Task, ...] = TASKS, regions: tuple[str, ...] = REGIONS,
     protected: tuple[str, ...] = PROTECTED, scales: Mapping[Family, float] = SCALES, quarter: int = 2,
-    rule: Mapping[str, Any] | None = None, **changes: Any,
+    rule: Mapping[str, Any] | None = None, series: SeriesSpec | None = None, **changes: Any,
 ) -> StudyPlan:
     """A plan with one partner for each entry of `coverage`."""
     corridors = corridors if super_regions else ()
     families = counted_families(super_regions=bool(super_regions), indicators=indicators is not None,
-                                corridors=bool(corridors))
+                                corridors=bool(corridors), series=series is not None)
     fields: dict[str, Any] = {
         "study": "two-countries", "label": "SYNTHETIC", "synthetic": True, "regions_drawn": False, "rehearsal": False,
         "purpose": "Check what is shown of numbers that are made up.", "tasks": tasks,
@@ -84,7 +87,7 @@ def make_plan(
                                  noise_multiplier=4.0, max_records_per_person=1),
         "statistics": StatisticsSpec(
             period_start=date(2026, 3 * quarter - 2, 1), regions=regions, roles=roles, protected=protected,
-            super_regions=super_regions, corridors=corridors, aggregation=Aggregation.LOCAL,
+            super_regions=super_regions, corridors=corridors, series=series, aggregation=Aggregation.LOCAL,
             indicators=IndicatorsSpec(level=indicators, tags=TAGS) if indicators else None,
             noise_scales={family: scales[family] for family in families}, max_roles_per_person=1, flag_threshold=0.5,
             appearances=AppearancesSpec(releases_a_year=4, releases_per_person=4, release_of_year=quarter)),
@@ -168,7 +171,8 @@ def noisy(plan: StudyPlan, seed: int, *, people: float = 1200.0, spread: float =
     confusion = world.layout.table(values, Family.CONFUSION)
     confusion[...] = world.table(Family.CONFUSION) * rng.lognormal(0.0, 1.5, (len(plan.tasks), 1, 1))
     for family, block in world.layout.blocks.items():
-        world.layout.table(values, family)[...] += rng.normal(0.0, 2 * plan.statistics.noise_scales[family], block.shape)
+        spread = 2 * plan.statistics.noise_scales[family]
+        world.layout.table(values, family)[...] += rng.normal(0.0, spread, block.shape)
     return replace(world, values=np.rint(values).astype(np.int64))
 
 

@@ -31,7 +31,7 @@ def test_every_part_is_there() -> None:
     assert set(CONTENT) == {
         "content_version", "label", "synthetic", "regions_drawn", "study", "purpose", "period", "released_on",
         "previous_release_sha256", "tasks", "roles", "areas", "rate_per_reviewed_records", "confidence", "calibration",
-        "nodes", "cells", "indicators", "corridors", "coverage", "gate", "suppression", "privacy",
+        "nodes", "cells", "indicators", "corridors", "series", "coverage", "gate", "suppression", "privacy",
         "measurements_commitment", "responsible_use", "plan_sha256", "model_sha256", "versions"}
     assert CONTENT["label"] == "SYNTHETIC"
     assert CONTENT["period"] == {"start": "2026-04-01", "end": "2026-06-30"}
@@ -167,7 +167,7 @@ def test_other_partners_than_those_of_the_sum_are_refused() -> None:
 
 @pytest.mark.parametrize("factor", [0.25, 0.999, 1.001, math.nan])
 def test_variances_other_than_the_plans_are_refused(factor: float) -> None:
-    for family in Family:
+    for family in PLAN.statistics.families:
         variances = RICH.measurements().variances | {family: RICH.measurements().variances[family] * factor}
         refused("measurements.variances", measurements=replace(RICH.measurements(), variances=variances))
 
@@ -226,20 +226,26 @@ def decisions(gated: Gated) -> list[Any]:
             gated.indicators.cells.tolist(), gated.indicators.lifts.tolist(), gated.corridors.reasons.tolist()]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_withheld_number_is_in_anything(seed: int) -> None:
     """Change every withheld measurement at will, so long as it is withheld as before: not a byte changes."""
     rng, world = np.random.default_rng(seed), noisy(PLAN, seed)
     if seed % 2:
         world = world.but(Family.CONFUSION, 0, [[60, 5], [3, 20]])
     before, gated = world.content(), world.gated()
-    hidden, changed = list(withheld(world, gated)), 0
+    hidden = list(withheld(world, gated))
     assert len(hidden) > 60
-    for family, at in hidden:
-        for value in rng.permutation([-5000, -90, 0, 3, 60, 90, 150, 900, 100_000]).tolist():
-            other = world.but(family, at, value)
-            if value != world.table(family)[at] and decisions(other.gated()) == decisions(gated):
-                world, changed = other, changed + 1
+    changed = 0
+    # In small lots. What would not stay withheld as before goes down, or only by a little, rather than anywhere.
+    for lot in (hidden[i : i + 4] for i in range(0, len(hidden), 4)):
+        small = [world.table(family)[at] + rng.choice([-2, -1, 1, 2]) for family, at in lot]
+        for values in (rng.choice([-5000, -90, 0, 3, 60, 90, 900, 100_000], len(lot)), [-9000] * len(lot), small):
+            other = world
+            for (family, at), value in zip(lot, values, strict=True):
+                other = other.but(family, at, value)
+            if decisions(other.gated()) == decisions(gated):
+                changed += int((other.values != world.values).sum())
+                world = other
                 break
     assert changed > 0.9 * len(hidden)
     after = world.content(commitment="e" * 64)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -43,7 +42,7 @@ def test_all_of_a_content_with_its_price() -> None:
     assert canonical_json(rebuild(content, plan, None)) == canonical_json(content)
 
 
-@settings(max_examples=60)
+@settings(max_examples=12)
 @given(st.sampled_from(SHAPES), st.integers(0, 10_000), st.booleans())
 def test_rebuilding_gives_the_content(shape: dict[str, Any], seed: int, previous: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -73,27 +72,19 @@ FREE = {"released_on", "model_sha256", "measurements_commitment", "in_sum", "sta
 """What a rebuilding takes from the content: facts of its own, decisions, and the numbers that everything rests on."""
 
 
-def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Paths to every figure and word that the content does not just state."""
-    if isinstance(value, dict):
-        for key, each in value.items():
-            if key not in FREE or path == ("calibration",):
-                yield from leaves(each, (*path, key))
-    elif isinstance(value, list):
-        for i, each in enumerate(value):
-            yield from leaves(each, (*path, i))
-    else:
-        yield path
-
-
-def other(value: Any) -> Any:
+def forged(value: Any, key: str = "") -> Any:
+    """The same with another value wherever a rebuilding takes none from it."""
     match value:
+        case _ if key in FREE:
+            return value
+        case dict():
+            return {name: forged(each, name) for name, each in value.items()}
+        case list():
+            return [forged(each) for each in value]
         case bool():
             return not value
-        case int():
-            return value + 1
-        case float():
-            return round(value + 0.01, 3)
+        case int() | float():
+            return value + 7
         case None:
             return 0.5
         case _:
@@ -101,24 +92,14 @@ def other(value: Any) -> Any:
 
 
 @pytest.mark.usefixtures("free")
-@pytest.mark.parametrize("seed", range(2))
-def test_no_other_figure_or_word_survives_rebuilding(seed: int) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_everything_else_is_made_and_not_taken_over(seed: int) -> None:
+    """With every other figure and word changed, the same is made again: none of them could be forged unseen."""
     plan, content, before = made({}, seed, previous=True)
-    paths = list(leaves(content))
-    assert len(paths) > 600
-    for number in np.random.default_rng(seed).choice(len(paths), 250, replace=False):
-        path = paths[number]
-        forged = deepcopy(content)
-        *way, last = path
-        inner = forged
-        for key in way:
-            inner = inner[key]
-        inner[last] = other(inner[last])
-        try:
-            again = rebuild(forged, plan, before)
-        except (ValueError, KeyError, TypeError, IndexError):
-            continue
-        assert canonical_json(again) != canonical_json(forged), path
+    other = forged(content)
+    assert other["nodes"][0]["area"] == "XAx"
+    assert other["suppression"]["shown"] == content["suppression"]["shown"] + 7
+    assert canonical_json(rebuild(other, plan, before)) == canonical_json(content)
 
 
 @pytest.mark.usefixtures("free")

@@ -30,7 +30,7 @@ def _free() -> Any:
         yield
 
 
-@settings(max_examples=60)
+@settings(max_examples=15)
 @given(st.sampled_from(SHAPES), st.integers(0, 10_000))
 def test_nothing_is_found_in_an_honest_release(shape: dict[str, Any], seed: int) -> None:
     world = noisy(make_plan(**shape), seed)
@@ -150,7 +150,8 @@ def test_a_rate_shown_where_its_records_are_withheld() -> None:
     content = honest(RICH)
     withhold(row(content["nodes"], "XA-02", "origin"), "too_few_records")
     assert wrongly_decided(content, PLAN) == [
-        f"cells: XA-02 origin {task} is shown, and the rule says too_few_records" for task in ("recruitment", "distress")]
+        f"cells: XA-02 origin {task} is shown, and the rule says too_few_records"
+        for task in ("recruitment", "distress")]
 
 
 @pytest.mark.parametrize(("table", "named"), [

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import pytest
 
 from federation.taxonomy import AreaLevel, Family
@@ -163,7 +162,9 @@ def test_corridor_rows() -> None:
 
 
 def test_the_spread_that_is_told_is_that_of_the_noise() -> None:
-    incomplete = RICH.but(Family.REGIONS, (slice(None), slice(None), 0), 50)
-    node = row(incomplete.content()["nodes"], "XA", "origin")
-    assert node["adjusted"] == {"reviewed": 12_000.0, "sd": 80.0}
-    assert np.isclose(row(incomplete.content()["cells"], "XB", "origin", "distress")["adjusted"]["sd"], 80.0)
+    content = rich(make_plan(super_regions=())).but(Family.REGIONS, (0, slice(None), 0), 50).content()
+    # A country one of whose regions is withheld stands by itself.
+    assert row(content["nodes"], "XA", "origin")["adjusted"] == {"reviewed": 12_000.0, "sd": 80.0}
+    assert row(content["cells"], "XA", "origin", "distress")["adjusted"] == {"flagged": 1800.0, "sd": 80.0}
+    # All is shown of the other: 80 and two times 40 say of the country 80² · (2 · 40²) / (80² + 2 · 40²).
+    assert row(content["nodes"], "XB", "origin")["adjusted"]["sd"] == round((6400 * 3200 / 9600) ** 0.5, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -15,40 +16,9 @@ from federation.errors import InputError
 from federation.regions import check_region
 from federation.taxonomy import PartnerKind, Task
 from simulations.world import RealWorld, World
-from simulations.world.real import PARTS, deal
+from simulations.world.real import _CENSUS_REGIONS, PARTS, deal
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
-SUBREDDITS = ("domesticviolence", "survivorsofabuse", "homeless", "almosthomeless", "food_pantry", "assistance", "ptsd",
-              "anxiety", "stress", "relationships")
-
-
-def _write(path: Path, header: str, rows: list[list[str]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(header.split(","))
-        writer.writerows(rows)
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Made-up texts, in the layouts of the public files; one field is longer than the csv module's usual limit."""
-    folder = tmp_path_factory.mktemp("data")
-    _write(folder / "us_hotline_states" / "calls_cases_2012_2016.csv", "postal,state,year,calls,cases",
-           [["CA", "california", "2012", "700", "9"], ["CA", "california", "2013", "200", "9"],
-            ["TX", "texas", "2012", "90", "2"], ["WY", "wyoming", "2012", "10", "0"]])
-    _write(folder / "dreaddit" / "posts.csv", "doc_id,group,partner,text,label,confidence,timestamp_month",
-           [[f"dr{i}", f"g{i // 3}-{SUBREDDITS[i % 10]}", SUBREDDITS[i % 10], f'made up, "text" no.\n{i}', str(i % 2),
-             "0.8", "2018-01"] for i in range(200)])
-    _write(folder / "goemotions_distress" / "posts.csv", "doc_id,group,text,label,emotions",
-           [[f"ge{i}", f"u{i}", f"made up comment {i}", str(int(i % 4 == 0)), "fear"] for i in range(120)])
-    _write(folder / "sms_spam" / "messages.csv", "doc_id,text,label",
-           [[f"sm{i}", f"made up message {i}", str(int(i % 8 == 0))] for i in range(81)])
-    _write(folder / "emscad_small" / "ads.csv",
-           "doc_id,partner,region,title,text,industry,employment_type,telecommuting,has_company_logo,label",
-           [[f"ad{i}", "US", "US, CA", "job", "made up advert " * (9000 if i == 0 else 3), "", "", "0", "1",
-             str(int(i == 3))] for i in range(20)])
-    return folder
 
 
 def _roots(root: Path) -> list[Path]:
@@ -153,3 +123,30 @@ def test_broken_files_are_refused_without_their_text(root: Path, tmp_path: Path,
         RealWorld(data_root=tmp_path, seed=1, parts=("sms_spam",)).write("sms-1", tmp_path)
     assert "secret" not in str(caught.value)
     assert csv.field_size_limit() == limit
+
+
+def test_every_region_is_in_one_super_region_of_its_country(root: Path) -> None:
+    for base in _roots(root):
+        world = RealWorld(data_root=base, seed=1)
+        members = [code for one in world.super_regions for code in one.regions]
+        assert sorted(members) == sorted(world.regions)
+        assert all(one.code.startswith("US:") for one in world.super_regions)
+    made_up = RealWorld(data_root=root, seed=1)
+    # Only what is there: no group without a region.
+    assert {one.code: one.regions for one in made_up.super_regions} == {
+        "US:south": ("US-TX",), "US:west": ("US-CA", "US-WY")}
+
+
+def test_the_census_regions_hold_all_states_once() -> None:
+    import pycountry
+
+    states = [part.code for part in pycountry.subdivisions.get(country_code="US") if part.type in ("State", "District")]
+    listed = [f"US-{code}" for _, _, codes in _CENSUS_REGIONS for code in codes.split()]
+    assert len(listed) == 51
+    assert sorted(listed) == sorted(states)
+
+
+def test_the_period_begins_before_it_ends_and_nobody_looked_for_indicators(root: Path) -> None:
+    world = RealWorld(data_root=root, seed=1)
+    assert world.period[0] < world.period[1] < date(2026, 1, 1)
+    assert world.indicators is False

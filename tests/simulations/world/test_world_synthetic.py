@@ -262,3 +262,48 @@ def test_bad_input_is_refused(tmp_path: Path) -> None:
         Parameters(bad_rows=0.2)
     with pytest.raises(InputError, match="grammar"):
         SyntheticWorld(seed=1, parameters=Parameters(partners=(replace(DEFAULT_PARTNERS[0], languages=("xx",)),)))
+
+
+@given(counts=st.lists(st.integers(1, 4), min_size=1, max_size=4))
+def test_every_region_is_in_exactly_one_super_region_of_its_country(counts: list[int]) -> None:
+    regions = tuple(f"XA-{i:02d}" for i in range(1, sum(counts) + 1))
+    parameters = Parameters(regions=regions, super_regions=tuple(
+        (f"part-{i}", f"Part {i}", count) for i, count in enumerate(counts)))
+    groups = SyntheticWorld(seed=1, parameters=parameters).super_regions
+    assert tuple(code for one in groups for code in one.regions) == regions
+    assert [len(one.regions) for one in groups] == counts
+    assert len({one.code for one in groups}) == len(groups)
+    assert all(one.code[:3] == "XA:" for one in groups)
+
+
+@pytest.mark.parametrize("counts", [(), (3, 2, 2), (3, 3, 3), (8, 1)])
+def test_super_regions_that_leave_a_region_out_or_take_one_twice_are_refused(counts: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match="super_regions"):
+        Parameters(super_regions=tuple((f"part-{i}", f"Part {i}", count) for i, count in enumerate(counts)))
+
+
+def test_records_are_of_the_worlds_period_and_of_all_of_it(rows: dict[str, list[dict[str, str]]]) -> None:
+    start, end = WORLD.period
+    days = {date.fromisoformat(row["observed_at"]) for part in rows.values() for row in part}
+    assert (min(days), max(days)) == (start, end) == (date(2024, 10, 1), date(2024, 12, 31))
+    shorter = SyntheticWorld(seed=1, size="tiny", parameters=Parameters(days=1))
+    assert shorter.period == (date(2024, 10, 1), date(2024, 10, 1))
+
+
+def test_indicator_columns_say_what_is_true_of_a_labelled_record_and_nothing_of_another(
+    rows: dict[str, list[dict[str, str]]]
+) -> None:
+    assert WORLD.indicators
+    columns = {f"indicator_{tag.value}": tag for tag in Indicator if tag is not Indicator.TEMPLATED_CAMPAIGN}
+    assert set(columns) == {name for name in COLUMNS if name.startswith("indicator_")}
+    seen: Counter[str] = Counter()
+    for name, part in rows.items():
+        for row, draft in zip(part, WORLD.stream(name), strict=True):
+            labelled = any(row[f"label_{task.value}"] for task in Task)
+            assert {row[column] for column in columns} <= ({"0", "1"} if labelled else {""})
+            if labelled:
+                assert {tag for column, tag in columns.items() if row[column] == "1"} == set(draft.tags)
+                seen.update(column for column in columns if row[column] == "1")
+            seen["labelled" if labelled else "not"] += 1
+    assert min(seen.values()) > 0
+    assert set(seen) == {*columns, "labelled", "not"}

@@ -17,6 +17,7 @@ from server.release.approval import Signatures
 from server.release.audit import Check, Outcome, audit_release
 from server.release.bundle import JOURNAL, RELEASE, SIGNATURES
 from server.release.content import content_sha256
+from server.release.rebuild import rebuild
 from tests.server.release.audit.test_audit_files import failed
 from tests.server.release.homes import (
     COORDINATOR,
@@ -243,9 +244,11 @@ def test_a_release_before_the_embargo_is_named(bundle: Path) -> None:
 
 
 def test_a_release_dated_before_its_journal_is_named(bundle: Path) -> None:
-    facts = honest(bundle)
-    words = only(failed(audit_release(forge(bundle, **facts, at=date(2026, 8, 1)))), "acts")
-    assert "line 1 is of 2026-08-01, after the release" in words
+    signed = SignedPlan.sign(second_plan().model_copy(update={"rehearsal": False}), COORDINATOR)
+    content = rebuild(content_in(bundle), signed.plan, None)
+    earlier = published_before(content["previous_release_sha256"], SignedPlan.sign(first_plan(), COORDINATOR))
+    forge(bundle, content=content, signed=signed, acts=story(signed, content, two(), earlier), at=date(2026, 8, 1))
+    assert "line 1 is of 2026-08-01, after the publication" in only(failed(audit_release(bundle)), "embargo")
 
 
 def test_the_release_before_it(bundle: Path, first_bundle: Path) -> None:

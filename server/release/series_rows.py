@@ -1,0 +1,99 @@
+"""Running totals as plain JSON values, and back: `series` of `release.json`.
+
+    {name, index, level, status, reason?, releases: [{index, plan_sha256, noise_variance}], noise_sd_total, threshold,
+     cells: [{area, role, task, status, reason?,
+              measured: {reviewed: [w_1, ...], flagged: [w_1, ...]},
+              total: {reviewed, reviewed_sd, flagged, flagged_sd}, unclipped: {rate, lower, upper}, display: {...}}]}
+
+Measured numbers and `noise_variance` are in units of 1 / `federation.privacy.series.SCALE` of a person and of its
+square, everything else is in people. A series that is withheld has a reason and no release, number or cell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from federation.plan import StudyPlan
+from federation.plan_parts import SeriesSpec
+from federation.privacy.guarantee import table_variances
+from federation.statistics import TableLayout
+from federation.taxonomy import Family
+from server.release.calibration import Calibration
+from server.release.derive import derive_series
+from server.release.gate import count_threshold
+from server.release.rows import Row, code_of, display, per_records, status
+from server.release.series import GatedSeries, Running, SeriesWithheld
+from server.series import measured_variance
+
+
+def series_content(plan: StudyPlan, gated: GatedSeries | SeriesWithheld | None,
+                   calibrations: tuple[Calibration, ...]) -> Row | None:
+    """What a release says of its series; None if it has none."""
+    spec = plan.statistics.series
+    if spec is None or gated is None:
+        return None
+    said: Row = {"name": spec.name, "index": spec.index, "level": spec.level.value}
+    if isinstance(gated, SeriesWithheld):
+        return {**said, "status": "withheld", "reason": gated.value, "releases": [], "noise_sd_total": None,
+                "threshold": None, "cells": []}
+    made, variance = gated.running, gated.running.variance
+    releases = [{"index": i, "plan_sha256": digest, "noise_variance": each}
+                for i, (digest, each) in enumerate(zip(made.plans, made.variances, strict=True), start=1)]
+    return {**said, "status": "shown", "releases": releases, "noise_sd_total": round(math.sqrt(variance), 3),
+            "threshold": count_threshold(minimum_count=plan.release.minimum_count, noise_variance=variance,
+                                         false_publication=plan.release.false_publication),
+            "cells": list(_cells(plan, spec, gated, calibrations))}
+
+
+def _cells(plan: StudyPlan, spec: SeriesSpec, gated: GatedSeries,
+           calibrations: tuple[Calibration, ...]) -> Iterator[Row]:
+    totals, figures = derive_series(gated, calibrations)
+    codes, ends = gated.reasons.tolist(), np.moveaxis(figures, 0, -1).tolist()
+    measured, sd = gated.running.counts, round(math.sqrt(gated.running.variance), 3)
+    for a, area in enumerate(TableLayout(plan).areas.codes(spec.level)):
+        for r, role in enumerate(plan.statistics.roles):
+            for t, task in enumerate(plan.tasks):
+                row: Row = {"area": area, "role": role.value, "task": task.value, **status(codes[a][r][t])}
+                if row["status"] == "shown":
+                    value, lower, upper = ends[a][r][t]
+                    row |= {
+                        "measured": {"reviewed": measured[:, a, r, 0].astype(int).tolist(),
+                                     "flagged": measured[:, a, r, 1 + t].astype(int).tolist()},
+                        "total": {"reviewed": round(float(totals[a, r, 0]), 2), "reviewed_sd": sd,
+                                  "flagged": round(float(totals[a, r, 1 + t]), 2), "flagged_sd": sd},
+                        "unclipped": {"rate": per_records(value), "lower": per_records(lower),
+                                      "upper": per_records(upper)},
+                        "display": display(value, lower, upper)}
+                yield row
+
+
+def series_of(content: dict[str, Any], plan: StudyPlan) -> GatedSeries | SeriesWithheld | None:
+    """What the gate let through of a series, read back from a content.
+
+    Raises:
+        ValueError, KeyError, TypeError, IndexError: if it is not one of this plan.
+    """
+    spec, said = plan.statistics.series, content["series"]
+    if spec is None:
+        return None
+    if said["status"] == "withheld":
+        return SeriesWithheld(said["reason"])
+    earlier = said["releases"][:-1]
+    if len(earlier) != spec.index - 1:
+        raise ValueError(f"series: {1 + len(earlier)} releases, expected {spec.index}")
+    newest = measured_variance(table_variances(plan, len(content["coverage"]["in_sum"])))
+    variances = (*(float(one["noise_variance"]) for one in earlier), newest)
+    if not all(math.isfinite(variance) and variance > 0 for variance in variances):
+        raise ValueError("series: noise_variance is not a number above 0")
+    shape = TableLayout(plan).blocks[Family.SERIES].shape
+    reasons = np.array([code_of(row) for row in said["cells"]], dtype=np.int8).reshape(*shape[:2], shape[2] - 1)
+    counts = np.full((spec.index, *shape), math.nan)
+    for row, (a, r, t) in zip(said["cells"], np.ndindex(reasons.shape), strict=True):
+        if row["status"] == "shown":
+            counts[:, a, r, 0], counts[:, a, r, 1 + t] = row["measured"]["reviewed"], row["measured"]["flagged"]
+    return GatedSeries(reasons=reasons, running=Running(
+        plans=(*(one["plan_sha256"] for one in earlier), plan.sha256), variances=variances, counts=counts))
