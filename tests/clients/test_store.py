@@ -83,8 +83,8 @@ def test_erasure_leaves_no_byte(store: RecordStore, tmp_path: Path) -> None:
 
 
 def test_frame(store: RecordStore) -> None:
-    assert list(store.frame(TODAY).columns) == ["record_id", "unit_key", "has_person", "text", "language", "observed_at",
-                                                 "regions", "labels", "indicators"]
+    assert list(store.frame(TODAY).columns) == [
+        "record_id", "unit_key", "has_person", "text", "language", "observed_at", "regions", "labels", "indicators"]
     labels = [{"task": "distress", "value": "negative", "provenance": "human_expert"},
               {"task": "distress", "value": "positive", "provenance": "weak"}]
     store.add([record(9, actor_key=None, labels=labels, regions=[{"code": "RO-IS", "role": "origin"}]), record(2)])
