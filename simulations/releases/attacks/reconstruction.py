@@ -74,10 +74,11 @@ def reconstruct(contents: Contents, *, seed: int, publish: Publish = honest,
     unit, nothing = np.eye(half), np.zeros((half, half))
     sought = np.vstack([np.hstack([unit, unit])[withheld], np.hstack([unit, nothing])])
     determined = equations.determined(sought)
-    ranges = Ranges(equations)
-    widths = [ranges.width(target) for target in sought[~determined]]
+    about, ranges = equations.about(withheld), Ranges(equations)
+    # Where something is determined already, bounds on the rest are no matter.
+    widths = [] if about or determined.any() else [ranges.width(target) for target in sought]
     return Recovered(
-        withheld=len(withheld), equations=equations.about(withheld),
+        withheld=len(withheld), equations=about,
         measurements=int(determined[: len(withheld)].sum()), truths=int(determined[len(withheld) :].sum()),
         bounded=sum(width < 1.0 for width in widths), narrowest=min(widths, default=np.inf))
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: opens from a file, sends nothing, works by mouse and by keyboard, fits a phone and paper."""
+"""The page in a real browser: opens from a file, sends nothing, works by mouse and keyboard, fits phone and paper."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def visible(page: Page, selector: str) -> int:
 
 
 def spilling(page: Page, width: int) -> list[str]:
-    """Elements that reach beyond the right edge, but for those that are hidden or in a region that scrolls by itself."""
+    """Elements that reach beyond the right edge, but for hidden ones and those in a region that scrolls by itself."""
     found: list[str] = page.evaluate("""width => {
         const hidden = e => e && (getComputedStyle(e).clipPath !== 'none' || hidden(e.parentElement));
         return [...document.querySelectorAll('body *')].filter(
