@@ -58,8 +58,10 @@ def release_plan(
     corridors: bool = False, synthetic: bool = True, label: str = "SYNTHETIC", study: str = "release-study",
     period: tuple[date, date] = PERIOD,
 ) -> StudyPlan:
-    """A plan whose tables cost `epsilon`, summed securely with nobody colluding and everybody answering: the sum carries
-    just the noise that is paid for."""
+    """A plan whose tables cost `epsilon`, summed securely with nobody colluding and everybody answering.
+
+    So a sum carries just the noise that is paid for.
+    """
     routes = all_routes(super_regions) if corridors else ()
     families = counted_families(super_regions=bool(super_regions), indicators=indicators is not None,
                                 corridors=bool(routes), series=False)
