@@ -41,6 +41,8 @@ _OPENED: Final = 3
 
 def bundle_files(content: dict[str, Any], signed: SignedPlan) -> dict[str, bytes]:
     """Every file that people sign, by name (`SIGNED`)."""
+    # As it will be read back: files must not depend on the order in which somebody put the content together.
+    content = json.loads(canonical_json(content))
     plan, digest = signed.plan, content_sha256(content)
     return {
         RELEASE: release_json(content), SCHEMA: SCHEMA_PATH.read_bytes(), PLAN: plan_json(signed),
