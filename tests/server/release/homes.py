@@ -121,6 +121,12 @@ def content_in(folder: Path) -> dict[str, Any]:
     return content
 
 
+def of_plan(content: dict[str, Any], signed: SignedPlan) -> dict[str, Any]:
+    """The same content, said to be of another plan."""
+    renamed: dict[str, Any] = json.loads(json.dumps(content).replace(content["plan_sha256"], signed.sha256))
+    return renamed
+
+
 def story(signed: SignedPlan, content: dict[str, Any], names: Iterable[str], earlier: Iterable[Facts] = ()
           ) -> list[Facts]:
     """What the journal of an honest coordinator says, after `earlier`."""

@@ -27,6 +27,7 @@ from tests.server.release.homes import (
     content_in,
     first_plan,
     forge,
+    of_plan,
     plan_in,
     published_before,
     second_plan,
@@ -88,7 +89,7 @@ def test_the_coordinator_is_nobody_else(bundle: Path) -> None:
     plan = second_plan()
     signed = SignedPlan.sign(plan.model_copy(update={
         "release": plan.release.model_copy(update={"signers": signers})}), COORDINATOR)
-    content = content_in(bundle) | {"plan_sha256": signed.sha256}
+    content = of_plan(content_in(bundle), signed)
     earlier = published_before(content["previous_release_sha256"], SignedPlan.sign(first_plan(), COORDINATOR))
     acts = [*story(signed, content, ("anna",), earlier),
             ReleaseSigned(content_sha256=content_sha256(content), signer="clerk", public_key=COORDINATOR.public)]
