@@ -39,6 +39,7 @@ class CoordinatorHome:
     releases/         what is published, by the end of the period and the content's hash
     series/NAME/      the noisy sums of a series, one file a release (`SeriesArchive`)
     journal.jsonl     what was signed, run, drafted and published, with journal.jsonl.head
+    home.lock         held by the process that drafts, signs or publishes
     ```
     """
 

@@ -1,7 +1,7 @@
 """The files of a release. All but two follow from its content and its plan, so that anybody can make them again.
 
     release.json          the content and its SHA-256, for machines     release.schema.json   its form
-    cells.csv, indicators.csv, corridors.csv                            the same for spreadsheets
+    cells.csv, indicators.csv, corridors.csv, totals.csv                the same for spreadsheets
     regions.geojson       the same for maps                             index.html            the same for people
     privacy.json          an entry for the registry of deployments      model-card.md         what the model is
     reading-guide.md      how to read the figures                       plan.json             the signed plan
@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from federation.canonical import canonical_json
 from federation.plan import SignedPlan
 from server.release.content import content_sha256
-from server.release.csv_files import cells_csv, corridors_csv, indicators_csv
+from server.release.csv_files import cells_csv, corridors_csv, indicators_csv, totals_csv
 from server.release.documents import model_card, reading_guide
 from server.release.page import render_page
 from server.release.region_map import regions_geojson
@@ -32,7 +32,7 @@ RELEASE_VERSION: Final = 2
 RELEASE, SCHEMA, PLAN = "release.json", "release.schema.json", "plan.json"
 JOURNAL, SIGNATURES = "journal.jsonl", "signatures.json"
 SIGNED: Final = ("cells.csv", "corridors.csv", "index.html", "indicators.csv", "model-card.md", PLAN, "privacy.json",
-                 "reading-guide.md", "regions.geojson", RELEASE, SCHEMA)
+                 "reading-guide.md", "regions.geojson", RELEASE, SCHEMA, "totals.csv")
 """Files that people sign."""
 ALL: Final = (*SIGNED, JOURNAL, SIGNATURES)
 MAX_FILE_BYTES: Final = 500_000_000
@@ -47,7 +47,8 @@ def bundle_files(content: dict[str, Any], signed: SignedPlan) -> dict[str, bytes
     return {
         RELEASE: release_json(content), SCHEMA: SCHEMA_PATH.read_bytes(), PLAN: plan_json(signed),
         "cells.csv": cells_csv(content), "indicators.csv": indicators_csv(content),
-        "corridors.csv": corridors_csv(content), "regions.geojson": regions_geojson(content),
+        "corridors.csv": corridors_csv(content), "totals.csv": totals_csv(content),
+        "regions.geojson": regions_geojson(content),
         "index.html": render_page(content, release_sha256=digest), "privacy.json": privacy_json(content, plan),
         "model-card.md": model_card(content, plan), "reading-guide.md": reading_guide(content),
     }

@@ -24,6 +24,8 @@ _ENDS = ("rate", "lower", "upper")
 CELL_COLUMNS = (*_RELEASE, "area", "area_name", "level", "role", "task", *_STATUS, *_RATE, "band", *_TREND, *_UNCLIPPED)
 INDICATOR_COLUMNS = (*_RELEASE, "area", "area_name", "level", "role", "task", "indicator", *_STATUS, "lift",
                      "lift_lower_95", "lift_upper_95", "class")
+TOTAL_COLUMNS = (*_RELEASE, "series", "releases", "area", "area_name", "level", "role", "task", *_STATUS, "reviewed",
+                 "reviewed_sd", "flagged", "flagged_sd", *_RATE, *_UNCLIPPED)
 CORRIDOR_COLUMNS = (*_RELEASE, "origin", "origin_name", "destination", "destination_name", "task", *_STATUS,
                     "signals_from", "signals_to")
 
@@ -36,9 +38,7 @@ def cells_csv(content: Content) -> bytes:
 def _cell_row(cell: Mapping[str, Any]) -> dict[str, Any]:
     row = _named(cell, "area", "level", "role", "task")
     if cell["status"] == "shown":
-        row["band"] = cell["band"] or ""
-        row |= {column: cell["display"][end] for column, end in zip(_RATE, _ENDS, strict=True)}
-        row |= {column: cell["unclipped"][end] for column, end in zip(_UNCLIPPED, _ENDS, strict=True)}
+        row |= {"band": cell["band"] or "", **_rates(cell)}
         if cell["trend"] is not None:
             row |= {column: cell["trend"][key] for column, key in zip(
                 _TREND, ("class", "difference", "lower", "upper", "since"), strict=True)}
@@ -64,6 +64,25 @@ def _indicator_rows(mix: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
                 row |= {"lift": lift["lift"], "lift_lower_95": lift["lower"], "lift_upper_95": lift["upper"],
                         "class": lift["class"]}
             yield row
+
+
+def totals_csv(content: Content) -> bytes:
+    """Running totals over the releases of a series: a row a place, role and task; the header alone without any."""
+    return _written(TOTAL_COLUMNS, _total_rows(content["series"]), content)
+
+
+def _total_rows(series: Mapping[str, Any] | None) -> Iterator[dict[str, Any]]:
+    if series is None:
+        return
+    of = {"series": series["name"], "releases": series["index"], "level": series["level"]}
+    for cell in series["cells"]:
+        row = {**_named(cell, "area", "role", "task"), **of}
+        yield {**row, **cell["total"], **_rates(cell)} if cell["status"] == "shown" else row
+
+
+def _rates(cell: Mapping[str, Any]) -> dict[str, Any]:
+    return {**{column: cell["display"][end] for column, end in zip(_RATE, _ENDS, strict=True)},
+            **{column: cell["unclipped"][end] for column, end in zip(_UNCLIPPED, _ENDS, strict=True)}}
 
 
 def corridors_csv(content: Content) -> bytes:

@@ -124,8 +124,9 @@ def _write(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def write_synced(path: Path, data: bytes) -> None:
-    """Write a file that is not there yet, on disk when this returns."""
+    """Write a file that is not there yet, for everybody to read, on disk when this returns."""
     with path.open("xb") as file:
+        os.fchmod(file.fileno(), 0o644)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

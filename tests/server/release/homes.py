@@ -23,31 +23,55 @@ from federation.journal import (
     StudyRun,
 )
 from federation.plan import SignedPlan, StudyPlan
-from federation.plan_parts import PrivacyClaim, Signer
-from federation.privacy.guarantee import price
-from federation.statistics import Measurements
+from federation.plan_parts import PrivacyClaim, SeriesSpec, Signer
+from federation.privacy.guarantee import price, table_variances
+from federation.privacy.series import SCALE, encode
+from federation.statistics import Measurements, TableLayout
+from federation.taxonomy import AreaLevel, Family
 from server.coordinator import CoordinatorHome
 from server.release.approval import Approval, Signatures, Statement
 from server.release.bundle import JOURNAL, PLAN, RELEASE, SIGNATURES, SIGNED, bundle_files, plan_json, release_json
 from server.release.content import content_sha256
 from server.rounds import StudyOutcome
-from tests.server.release.worlds import TWELVE, make_measurements, make_plan
+from tests.server.release.worlds import THREE, TWELVE, make_measurements, make_plan
 
 COORDINATOR = SigningKey.from_bytes(b"c" * 32)
 PEOPLE = {name: SigningKey.from_bytes(name.encode().ljust(32, b".")) for name in ("anna", "ben", "cleo")}
 SIGNERS = tuple(Signer(name=name, public_key=key.public) for name, key in PEOPLE.items())
+LAND: dict[str, Any] = {"protected": (TWELVE[11],), "super_regions": (
+    *THREE[:2], THREE[2].model_copy(update={"regions": TWELVE[8:11]}))}
+"""Twelve invented regions, of which the last is protected."""
 STRANGER = SigningKey.from_bytes(b"s" * 32)
 Change = Callable[[dict[str, Any]], None]
 
 
 def plan_of(release_of_year: int, *, signers: tuple[Signer, ...] = SIGNERS, rehearsal: bool = True,
             **changes: Any) -> StudyPlan:
-    """A plan whose true price is stated, cheap to account for: every slot is in every step."""
-    plan = make_plan(release_of_year=release_of_year, rehearsal=rehearsal, **changes)
-    plan = plan.model_copy(update={
+    """A plan of a series whose true price is stated, cheap to account for: every slot is in every step."""
+    plan = make_plan(release_of_year=release_of_year, rehearsal=rehearsal, **{**LAND, **changes})
+    scales = plan.statistics.noise_scales
+    return stated(plan.model_copy(update={
         "release": plan.release.model_copy(update={"signers": signers}),
-        "training": plan.training.model_copy(update={"sampling_probability": 1.0, "noise_multiplier": 20.0})})
-    return stated(plan)
+        "training": plan.training.model_copy(update={"sampling_probability": 1.0, "noise_multiplier": 20.0}),
+        "statistics": plan.statistics.model_copy(update={
+            "series": SeriesSpec(name=plan.study, index=release_of_year, level=AreaLevel.SUPER_REGION),
+            "noise_scales": {**scales, Family.SERIES: SCALE * scales[Family.SUPER_REGIONS]}})}))
+
+
+def measured(plan: StudyPlan) -> Measurements:
+    """Noisy sums of a drawn world, in which half of those who are counted are new in each release."""
+    alone = plan.statistics.model_copy(update={"series": None, "noise_scales": {
+        family: scale for family, scale in plan.statistics.noise_scales.items() if family is not Family.SERIES}})
+    found = make_measurements(plan.model_copy(update={"statistics": alone}))
+    layout = TableLayout(plan)
+    values = layout.empty()
+    for family in layout.blocks:
+        new = found.table(Family.SUPER_REGIONS if family is Family.SERIES else family)
+        if family is Family.SERIES and plan.statistics.series is not None:
+            new = encode([new // 2] * plan.statistics.series.index)
+        layout.table(values, family)[...] = new
+    return Measurements(layout=layout, values=values, variances=table_variances(plan, len(found.partners)),
+                        partners=found.partners)
 
 
 def stated(plan: StudyPlan) -> StudyPlan:
@@ -64,18 +88,16 @@ def first_plan() -> StudyPlan:
 
 
 def second_plan() -> StudyPlan:
-    """The second quarter of the same series; one region is protected."""
-    first = make_plan().statistics.super_regions
-    return plan_of(2, protected=(TWELVE[11],),
-                   super_regions=(*first[:2], first[2].model_copy(update={"regions": TWELVE[8:11]})))
+    """The second quarter of the same series."""
+    return plan_of(2)
 
 
-def run_study(home: CoordinatorHome, plan: StudyPlan, measurements: Measurements | None = None) -> SignedPlan:
+def run_study(home: CoordinatorHome, plan: StudyPlan) -> SignedPlan:
     """What a study leaves in the home when it has run."""
     signed = SignedPlan.sign(plan, home.signing_key())
     home.keep_plan(signed)
     home.keep(signed, StudyOutcome(model={"output.weight": np.zeros((2, 3), np.float32)}, stages=(),
-                                   measurements=measurements or make_measurements(plan)))
+                                   measurements=measured(plan)))
     return signed
 
 
@@ -97,6 +119,12 @@ def content_in(folder: Path) -> dict[str, Any]:
     """The content of a bundle, ready to be changed."""
     content: dict[str, Any] = json.loads((folder / RELEASE).read_bytes())["content"]
     return content
+
+
+def of_plan(content: dict[str, Any], signed: SignedPlan) -> dict[str, Any]:
+    """The same content, said to be of another plan."""
+    renamed: dict[str, Any] = json.loads(json.dumps(content).replace(content["plan_sha256"], signed.sha256))
+    return renamed
 
 
 def story(signed: SignedPlan, content: dict[str, Any], names: Iterable[str], earlier: Iterable[Facts] = ()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.release.csv_files import _harmless, cells_csv, corridors_csv, indicators_csv
+from server.release.csv_files import _harmless, cells_csv, corridors_csv, indicators_csv, totals_csv
 from tests.server.release.homes import content_in
 
 Rows = list[dict[str, str]]
@@ -43,26 +43,29 @@ def test_a_rate_is_the_one_of_the_release(content: dict[str, Any]) -> None:
             assert row["reason"] == ""
 
 
-@pytest.mark.parametrize("made", [cells_csv, indicators_csv, corridors_csv])
+@pytest.mark.parametrize("made", [cells_csv, indicators_csv, corridors_csv, totals_csv])
 def test_a_withheld_row_has_a_reason_and_no_number(
     content: dict[str, Any], made: Callable[[dict[str, Any]], bytes]
 ) -> None:
     content["corridors"][0] = {**{key: content["corridors"][0][key] for key in ("origin", "destination", "task")},
                                "status": "withheld", "reason": "too_few_signals"}
+    total = content["series"]["cells"][0]
+    content["series"]["cells"][0] = {**{key: total[key] for key in ("area", "role", "task")},
+                                     "status": "withheld", "reason": "too_few_signals"}
     found = rows(made(content))
     hidden = [row for row in found if row["status"] == "withheld"]
     assert found
     assert hidden or made is indicators_csv
     names = {"label", "synthetic", "regions_drawn", "rehearsal", "study", "period_start", "period_end", "released_on",
              "area", "area_name", "level", "role", "task", "indicator", "origin", "origin_name", "destination",
-             "destination_name", "status", "reason"}
+             "destination_name", "status", "reason", "series", "releases"}
     for row in hidden:
         assert row["reason"]
         assert not any(value for key, value in row.items() if key not in names)
 
 
 def test_every_row_says_what_it_is_of(content: dict[str, Any]) -> None:
-    for made in (cells_csv, indicators_csv, corridors_csv):
+    for made in (cells_csv, indicators_csv, corridors_csv, totals_csv):
         for row in rows(made(content)):
             assert row["label"] == "SYNTHETIC"
             assert (row["synthetic"], row["rehearsal"], row["regions_drawn"]) == ("yes", "yes", "no")
@@ -87,10 +90,22 @@ def test_a_corridor_has_a_class_and_no_count(content: dict[str, Any]) -> None:
         assert str(corridor.get("measured", {}).get("reviewed", "none")) not in row.values()
 
 
-def test_a_release_without_indicators_and_corridors_has_headers_alone(content: dict[str, Any]) -> None:
-    bare = {**content, "indicators": None, "corridors": []}
-    assert indicators_csv(bare).count(b"\n") == 1
-    assert corridors_csv(bare).count(b"\n") == 1
+def test_a_running_total_is_the_one_of_the_release(content: dict[str, Any]) -> None:
+    found, series = rows(totals_csv(content)), content["series"]
+    assert len(found) == len(series["cells"]) > 0
+    for row, cell in zip(found, series["cells"], strict=True):
+        assert (row["series"], row["releases"], row["level"]) == ("north-coast-2026", "2", "super_region")
+        assert (row["area"], row["role"], row["task"]) == (cell["area"], cell["role"], cell["task"])
+        if cell["status"] == "shown":
+            assert {key: float(row[key]) for key in cell["total"]} == cell["total"]
+            assert int(row["rate_per_10000"]) == cell["display"]["rate"]
+    assert {row["status"] for row in found} >= {"shown"}
+
+
+def test_a_release_without_some_tables_has_their_headers_alone(content: dict[str, Any]) -> None:
+    bare = {**content, "indicators": None, "corridors": [], "series": None}
+    for made in (indicators_csv, corridors_csv, totals_csv):
+        assert made(bare).count(b"\n") == 1
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "＝1", '=HYPERLINK("x")', " =1"])

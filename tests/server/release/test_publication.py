@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from datetime import date, timedelta
 from pathlib import Path
@@ -48,7 +49,16 @@ def test_two_people_and_the_day(drafted: CoordinatorHome) -> None:
     path = publish(drafted, today=DAY)
     assert {file.name for file in path.iterdir()} == set(ALL)
     assert audit_release(path, coordinator_key=COORDINATOR.public).sound
+
+
+def test_everybody_may_read_what_is_published(signed: CoordinatorHome) -> None:
+    before = os.umask(0o077)
+    try:
+        path = publish(signed, today=DAY)
+    finally:
+        os.umask(before)
     assert path.stat().st_mode & 0o777 == 0o755
+    assert {file.stat().st_mode & 0o777 for file in path.iterdir()} == {0o644}
 
 
 def test_a_draft_for_a_later_day_waits_for_it(drafted: CoordinatorHome) -> None:

@@ -67,6 +67,18 @@ def objects(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
                 yield from objects(item, (*path, i))
 
 
+def shrunk(value: Any) -> Any:
+    """The same with the first row of each shape alone: the form does not ask how many there are."""
+    if isinstance(value, dict):
+        return {key: shrunk(item) for key, item in value.items()}
+    if not isinstance(value, list):
+        return value
+    rows: dict[Any, Any] = {}
+    for number, item in enumerate(value):
+        rows.setdefault(json.dumps(sorted(item)) if isinstance(item, dict) else number, item)
+    return [shrunk(item) for item in rows.values()]
+
+
 def at(document: Any, path: tuple[Any, ...]) -> Any:
     for step in path:
         document = document[step]
@@ -74,7 +86,8 @@ def at(document: Any, path: tuple[Any, ...]) -> Any:
 
 
 def test_nothing_can_be_added_taken_away_or_turned_into_text_anywhere(bundle: Path) -> None:
-    document = document_in(bundle)
+    document = shrunk(document_in(bundle))
+    assert accepted(document) == (True, True)
     free = {("content", "coverage", "partners"), ("content", "gate", "thresholds"), ("content", "gate", "noise_sd"),
             ("content", "suppression", "withheld"), ("content", "coverage", "areas")}
     places = list(objects(document))

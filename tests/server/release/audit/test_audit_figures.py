@@ -25,6 +25,7 @@ from tests.server.release.homes import (
     content_in,
     first_plan,
     forge,
+    of_plan,
     plan_in,
     published_before,
     second_plan,
@@ -244,8 +245,7 @@ def test_a_plan_that_claims_too_little_is_named(bundle: Path, part: str, field: 
     plan = second_plan()
     claim = PrivacyClaim.model_validate(plan.privacy.model_dump() | {field: getattr(plan.privacy, field) / 2})
     signed = SignedPlan.sign(plan.model_copy(update={"privacy": claim}), COORDINATOR)
-    content = content_in(bundle)
-    content["plan_sha256"] = signed.sha256
+    content = of_plan(content_in(bundle), signed)
     privacy = content["privacy"]
     if part == "total":
         privacy["total_epsilon"] = claim.total_epsilon

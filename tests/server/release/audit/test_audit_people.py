@@ -13,7 +13,7 @@ from federation.identity import SigningKey
 from federation.journal import DraftWithdrawn, Facts, ReleaseDrafted, ReleasePublished, ReleaseSigned, StudyRun
 from federation.plan import SignedPlan
 from federation.plan_parts import Signer
-from server.release.approval import Signatures
+from server.release.approval import Approval, Signatures
 from server.release.audit import Check, Outcome, audit_release
 from server.release.bundle import JOURNAL, RELEASE, SIGNATURES
 from server.release.content import content_sha256
@@ -27,6 +27,7 @@ from tests.server.release.homes import (
     content_in,
     first_plan,
     forge,
+    of_plan,
     plan_in,
     published_before,
     second_plan,
@@ -88,7 +89,7 @@ def test_the_coordinator_is_nobody_else(bundle: Path) -> None:
     plan = second_plan()
     signed = SignedPlan.sign(plan.model_copy(update={
         "release": plan.release.model_copy(update={"signers": signers})}), COORDINATOR)
-    content = content_in(bundle) | {"plan_sha256": signed.sha256}
+    content = of_plan(content_in(bundle), signed)
     earlier = published_before(content["previous_release_sha256"], SignedPlan.sign(first_plan(), COORDINATOR))
     acts = [*story(signed, content, ("anna",), earlier),
             ReleaseSigned(content_sha256=content_sha256(content), signer="clerk", public_key=COORDINATOR.public)]
@@ -107,6 +108,21 @@ def test_a_signature_under_other_files_does_not_fit(bundle: Path, tmp_path: Path
     (other / SIGNATURES).write_bytes(mixed.to_text())
     found = failed(audit_release(other))
     assert "signature of anna that does not fit" in found["approvals"].findings[0].words
+
+
+@pytest.mark.parametrize(("field", "words"), [("plan_sha256", "is another plan"), ("content_sha256", "another content"),
+                                              ("files", "does not name the files")])
+def test_signatures_under_something_else_are_named(bundle: Path, field: str, words: str) -> None:
+    """Everybody signed a statement that does not speak of what lies here."""
+    signatures = Signatures.read((bundle / SIGNATURES).read_bytes())
+    files = {name: digest for name, digest in signatures.statement.files.items() if name != "cells.csv"}
+    other = signatures.statement.model_copy(update={field: files if field == "files" else "0" * 64})
+    sealed = Signatures.seal_with(COORDINATOR, other, [Approval.sign(other, name, key) for name, key in two().items()],
+                                  signatures.journal_sha256)
+    (bundle / SIGNATURES).write_bytes(sealed.to_text())
+    found = failed(audit_release(bundle))
+    assert set(found) == {"files" if field == "files" else "form"}
+    assert words in only(found, *found)
 
 
 def test_another_coordinators_keys_are_told_by_the_one_that_is_known(bundle: Path) -> None:
