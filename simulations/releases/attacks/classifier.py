@@ -139,6 +139,8 @@ def reason_of_true_records(truth: Measurements) -> AbstractContextManager[Any]:
     few = 1 + REASONS.index(Withheld.TOO_FEW_RECORDS)
 
     def leaky(reviewed: npt.NDArray[np.float64], **rules: Any) -> Reasons:
+        if reviewed.shape != counts.shape:
+            return records_reasons(reviewed, **rules)
         found = records_reasons(np.full_like(reviewed, np.inf), **rules)
         found[(found == 0) & (counts < truth.layout.plan.release.minimum_count)] = few
         return found
