@@ -40,7 +40,7 @@ class Ceilings:
 
     Attributes:
         delta: the delta at which the account is kept, inside (0, 1).
-        round: one request: a round of training, or the table.
+        round: one request: a round of training, or all tables.
         study: one study, training and statistics together.
         year: everything in a calendar year.
         total: everything, ever.

@@ -3,11 +3,11 @@
 A request names the plan by hash and the round; a reply holds a fixed code and, if that is `ok`, arrays. There is no
 field for a count, a metric or a text, so none can be sent by mistake.
 
-| message type  | request             | reply             |
-|---------------|---------------------|-------------------|
-| `query.hello` | plan hash           | partner's name    |
-| `train`       | plan hash, round, model | model         |
-| `query.table` | plan hash, model    | noisy int64 table |
+| message type  | request                 | reply                            |
+|---------------|-------------------------|----------------------------------|
+| `query.hello` | plan hash               | partner's name                   |
+| `train`       | plan hash, round, model | model                            |
+| `query.table` | plan hash, model        | noisy int64 vector of all tables |
 
 Where a part of the plan is summed securely, five others take the place of `train` or `query.table`: `query.keys`,
 `query.shares`, `query.masked`, `query.survivors` and `query.unmask`. Their requests name the round, the sum and the

@@ -19,7 +19,7 @@ from federation.privacy.units import up
 from federation.secure import noise_in_words
 from federation.statistics import scales_in_people
 from server.rounds import StageReport
-from simulations.federation import FederationResult
+from simulations.federation import SIGNERS_FOLDER, FederationResult, read_release
 from simulations.homes import SourceOutcome
 
 _METHOD_NAMES = {
@@ -120,15 +120,20 @@ class TerminalDisplay:
             told = ", ".join(f"{who} ({code})" for who, code in report.refused)
             self.console.print(f"[yellow]{report.stage}[/yellow]: declined by {told}")
 
-    def finished(self, result: FederationResult, cells: tuple[int, int], seconds: float) -> None:
+    def finished(self, result: FederationResult, seconds: float) -> None:
         """Print the results and where they are."""
         self._progress.stop()
         for task, figures in result.quality.items():
             self.console.print(_quality_table(task.value, figures, result.test_people))
-        shown, total = cells
-        self.console.print(f"Released {shown} of {total} cells; the rest are withheld. {seconds:.0f} s in all.")
-        self.console.print(f"Open     {result.release / 'index.html'}", soft_wrap=True)
-        self.console.print(f"Check    leelight audit release {result.release}", soft_wrap=True)
+        if result.release is None:
+            self.console.print(f"Nothing is released. {seconds:.0f} s in all.")
+            self.console.print(f"Release  leelight release draft --home {result.folder / 'coordinator'}\n"
+                               f"Keys     {result.folder / SIGNERS_FOLDER}", soft_wrap=True)
+        else:
+            shown, total = count_cells(read_release(result.release))
+            self.console.print(f"Released {shown} of {total} cells; the rest are withheld. {seconds:.0f} s in all.")
+            self.console.print(f"Open     {result.release / 'index.html'}\nCheck    leelight audit release "
+                               f"{result.release}", soft_wrap=True)
         self.console.print(f"Results  {result.folder / 'results.json'}", soft_wrap=True)
 
 

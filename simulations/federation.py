@@ -40,6 +40,8 @@ from simulations.workers import Workers
 from simulations.world.interface import World
 
 METHODS = ("federated", "alone", "federated_without_privacy", "pooled_without_privacy")
+SIGNERS_FOLDER = "signers"
+"""Where the keys are of those who sign, if the release is left to be made by hand."""
 Comparison = dict[Task, dict[str, Any]]
 
 
@@ -65,7 +67,8 @@ class FederationResult:
 
     plan: StudyPlan
     folder: Path
-    release: Path
+    release: Path | None
+    """Its folder; None if it is left to be made by hand."""
     sources: tuple[SourceOutcome, ...]
     quality: Comparison
     test_people: int
@@ -113,12 +116,22 @@ def run_federation(settings: Settings, folder: Path, display: Display) -> Federa
         run_flower(signed, coordinator, homes)
     else:
         run_in_process(signed, coordinator, homes, display)
-    release = coordinator.release(signer_keys(settings))
+    release = _release(settings, coordinator, folder)
     quality, people = _compare(settings, plan, coordinator, homes, display)
     result = FederationResult(plan=plan, folder=folder, release=release, sources=tuple(sources), quality=quality,
                               test_people=people)
     (folder / "results.json").write_text(json.dumps(as_json(result), indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return result
+
+
+def _release(settings: Settings, coordinator: CoordinatorHome, folder: Path) -> Path | None:
+    """Publish, or put the keys of those who sign where somebody can do it by hand."""
+    if settings.simulation.release == "published":
+        return coordinator.release(signer_keys(settings))
+    (folder / SIGNERS_FOLDER).mkdir(mode=0o700)
+    for name, key in signer_keys(settings).items():
+        key.save(folder / SIGNERS_FOLDER / f"{name}.key")
+    return None
 
 
 def _fill(settings: Settings, world: World, plan: StudyPlan, folder: Path,
@@ -182,9 +195,9 @@ def _enter(quality: Comparison, method: str, figures: dict[Task, Quality]) -> No
         quality[task][method] = figure.as_dict()
 
 
-def release_of(result: FederationResult) -> dict[str, Any]:
-    """The release that a run published, as it is in `release.json`."""
-    found: dict[str, Any] = json.loads((result.release / "release.json").read_text(encoding="utf-8"))
+def read_release(folder: Path) -> dict[str, Any]:
+    """A release that a run published, as it is in `release.json`."""
+    found: dict[str, Any] = json.loads((folder / "release.json").read_text(encoding="utf-8"))
     return found
 
 
@@ -194,8 +207,9 @@ def as_json(result: FederationResult) -> dict[str, Any]:
     return {
         "label": plan.label, "plan_sha256": plan.sha256, "study": plan.study, "test_people": result.test_people,
         "privacy": plan.privacy.model_dump(mode="json"),
-        "release": {"folder": result.release.relative_to(result.folder).as_posix(),
-                    "content_sha256": release_of(result)["content_sha256"]},
+        "release": None if result.release is None else {
+            "folder": result.release.relative_to(result.folder).as_posix(),
+            "content_sha256": read_release(result.release)["content_sha256"]},
         "quality": {task.value: figures for task, figures in result.quality.items()},
         "problems": {source.partner: source.problem for source in result.sources if source.problem},
     }

@@ -65,12 +65,12 @@ def _run(settings: Settings, folder: Path, console: Console) -> None:
     # Imported here, so that `--help` and `--cfg job` need no torch.
     with console.status("Starting"):
         from server.rounds import StudyStopped
-        from simulations.display import TerminalDisplay, count_cells, relative
-        from simulations.federation import release_of, run_federation
+        from simulations.display import TerminalDisplay, relative
+        from simulations.federation import run_federation
     with TerminalDisplay(console) as display:
         try:
             result = run_federation(settings, relative(folder), display)
         except StudyStopped as stopped:
             _say(console, "The study stopped.", stopped)
             sys.exit(3)
-        display.finished(result, count_cells(release_of(result)), time.monotonic() - started)
+        display.finished(result, time.monotonic() - started)

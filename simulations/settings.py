@@ -118,6 +118,7 @@ class ReleaseSettings(_Frozen):
 class SimulationSettings(_Frozen):
     engine: Literal["in_process", "flower"]
     noise: Literal["seeded", "system"]
+    release: Literal["published", "by_hand"]
     baselines: bool
     threads: Annotated[int, Field(ge=1, le=64)]
     workers: Annotated[int, Field(ge=1, le=64)]

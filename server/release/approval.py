@@ -14,11 +14,11 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
-from federation.journal import Anchor
 from pydantic import BaseModel, ConfigDict, Field
 
 from federation.canonical import canonical_json
 from federation.identity import SigningKey, verify
+from federation.journal import Anchor
 from federation.plan_parts import Hex32, Signer, Slug
 
 APPROVAL_PURPOSE, SEAL_PURPOSE = "release-approval", "release-seal"

@@ -35,11 +35,14 @@ SIGNED: Final = ("cells.csv", "corridors.csv", "index.html", "indicators.csv", "
                  "reading-guide.md", "regions.geojson", RELEASE, SCHEMA)
 """Files that people sign."""
 ALL: Final = (*SIGNED, JOURNAL, SIGNATURES)
-MAX_FILE_BYTES: Final = 100_000_000
+MAX_FILE_BYTES: Final = 500_000_000
+_OPENED: Final = 3
 
 
 def bundle_files(content: dict[str, Any], signed: SignedPlan) -> dict[str, bytes]:
     """Every file that people sign, by name (`SIGNED`)."""
+    # As it will be read back: files must not depend on the order in which somebody put the content together.
+    content = json.loads(canonical_json(content))
     plan, digest = signed.plan, content_sha256(content)
     return {
         RELEASE: release_json(content), SCHEMA: SCHEMA_PATH.read_bytes(), PLAN: plan_json(signed),
@@ -56,9 +59,20 @@ def plan_json(signed: SignedPlan) -> bytes:
 
 
 def release_json(content: dict[str, Any]) -> bytes:
-    """The content with its hash, laid out to be read."""
+    """The content with its hash, laid out to be read: a line for each fact and for each row of a table."""
     document = {"release_version": RELEASE_VERSION, "content": content, "content_sha256": content_sha256(content)}
-    return json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return _laid_out(document, 0).encode() + b"\n"
+
+
+def _laid_out(value: Any, depth: int) -> str:
+    """JSON with objects opened down to the tables, and tables into rows, one a line."""
+    line, rows = "\n" + " " * (depth + 1), isinstance(value, list) and value and isinstance(value[0], dict)
+    if isinstance(value, dict) and value and depth < _OPENED:
+        parts = [f"{json.dumps(key)}: {_laid_out(value[key], depth + 1)}" for key in sorted(value)]
+        return "{" + line + f",{line}".join(parts) + line[:-1] + "}"
+    if rows:
+        return "[" + line + f",{line}".join(_laid_out(row, _OPENED) for row in value) + line[:-1] + "]"
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def read_content(text: bytes) -> dict[str, Any]:

@@ -101,6 +101,10 @@ def corrected_interval(flagged: ArrayLike, reviewed: ArrayLike, *, flagged_varia
     the labelled people. No ratio is expanded, so it stays right where s - f or R is only just known. With a perfect
     classifier it is `share_interval`.
 
+    Measured over all of that together, cells of 100 to 50,000 people with rates from 0 to 0.7 and noise of sd 3 to 30,
+    labelled sets of 100 to 2,000 with noise of sd 5 to 15: it covers from 94.5 to 95.6 %, and up to 96.4 % given that
+    the labelled set is usable where only luck makes it so (100 people under noise of sd 15).
+
     Worked example: 115 flagged of 2,000, noise sd 10, corrected with 80 of 100 and 100 of 2,000 flagged in the labelled
     set, noise sd 5: rate 0.0100, interval -0.0136 to 0.0343.
 
@@ -136,8 +140,8 @@ def signal_count(flagged: ArrayLike, reviewed: ArrayLike, *, flagged_variance: A
 
     What holds: published only where estimate >= (k - 1) + 2.326 sd + 1/2, a cell with fewer than k signals is published
     with probability at most 1.1 %, also if it is large and all its flags are false alarms. That is over the noise, the
-    sampling and the labelled set together. One labelled set serves all cells, so the mistakes come together, too: given
-    the same unlucky set, many large cells can be published at once.
+    sampling and the labelled set together (1.5 % given that a set is usable which only luck makes so). One labelled set
+    serves all cells, so the mistakes come together: with an unlucky one, many large cells can be published at once.
 
     Args:
         flagged, reviewed, flagged_variance, reviewed_variance, calibration: as in `corrected_interval`.
@@ -199,7 +203,8 @@ def lift_interval(present_signals: ArrayLike, signals: ArrayLike, present_others
         confidence: probability that the interval covers the true lift.
 
     Returns:
-        NaN where a number of people, or of others with the indicator, cannot be told from 0.
+        NaN where a number of people, or of others with the indicator, cannot be told from 0. Where the latter can only
+        just be, the bounded intervals are those of lucky noise and cover less: 85 % where one in six is bounded.
     """
     z = two_sided_quantile(confidence)
     above = _shares(present_signals, signals, count_variance=variance, total_variance=variance)
@@ -218,8 +223,8 @@ def difference_interval(value1: ArrayLike, lower1: ArrayLike, upper1: ArrayLike,
     "Construction of confidence limits about effect measures: a general approach", Statist. Med. 27), so that skew
     intervals give a skew one.
 
-    Two rates that were corrected with the same calibration are not independent. Its error is in both of them and partly
-    cancels, so the interval is wider than it need be.
+    Two rates that were corrected with the same calibration are not independent: its error is in both of them and mostly
+    cancels, so the interval is far wider than it need be.
 
     Raises:
         ValueError: if an end is on the wrong side of its estimate or infinite. NaN, for unbounded, gives NaN.

@@ -22,6 +22,7 @@ from server.release.derive import (
     lift_class,
 )
 from server.release.gate import REASONS, Withheld
+from server.release.inputs import FloatArray
 
 CONFIDENCE: Final = 0.95
 PER: Final = 10_000
@@ -119,7 +120,7 @@ def calibration_rows(plan: StudyPlan, calibrations: tuple[Calibration, ...]) -> 
                "false_alarm_rate": _share(known.false_alarm_rate, known.false_alarm_interval())}
 
 
-def _share(value: float, ends: tuple[float, float]) -> Row:
+def _share(value: FloatArray, ends: tuple[FloatArray, FloatArray]) -> Row:
     return {name: round(float(each), 4) if np.isfinite(each) else None
             for name, each in (("value", value), ("lower", ends[0]), ("upper", ends[1]))}
 

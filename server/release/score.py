@@ -1,13 +1,14 @@
 """Testing one linear statement about noisy shares, and inverting the test: behind the corrected rates and the lifts.
 
-For a statement `w_1 p_1 + w_2 p_2 + … = c` about independent noisy shares the statistic is
+For a statement `w_1 p_1 + w_2 p_2 + … = c` about independent noisy shares, let p̃ be the shares that satisfy it and fit
+the data best. The statistic is how far the observed shares p̂ lie from those, each in its own standard deviations,
 
-    (w_1 p̂_1 + w_2 p̂_2 + … - c) / sqrt(w_1² V_1(p̃_1) + w_2² V_2(p̃_2) + …)
+    ± sqrt((p̂_1 - p̃_1)² / V_1(p̃_1) + (p̂_2 - p̃_2)² / V_2(p̃_2) + …)
 
-with each variance not at the observed share but at the p̃ that fit the data best *under the statement*: a score test, as
-in Wilson (1927) for one share and in Koopman (1984, "Confidence intervals for the ratio of two binomial proportions",
-Biometrics 40) and Miettinen & Nurminen (1985) for two. With the variances at the observed shares, intervals of 95 % for
-rates corrected with small labelled sets cover from 93 % to 98 %.
+with the variances V *under the statement*, not at the observed shares: a score test, as in Wilson (1927) for one share
+and in Koopman (1984, "Confidence intervals for the ratio of two binomial proportions", Biometrics 40) and Miettinen &
+Nurminen (1985) for two. With the variances at the observed shares, intervals of 95 % for rates that were corrected with
+small labelled sets cover from 93 % to 98 %.
 
 The fitted shares are those after two steps of Fisher scoring from the observed ones. More steps hardly change the
 coverage, and may circle where one share is known far better than the others.
@@ -54,13 +55,15 @@ def signed_score(shares: Sequence[NoisyShares], weights: Sequence[FloatArray], v
     observed = [share.estimate for share in shares]
     gap = sum((w * p for w, p in zip(weights, observed, strict=True)), start=-np.asarray(value))
     fitted = [share.smoothed for share in shares]
-    for step in range(SCORING_STEPS + 1):
+    for _ in range(SCORING_STEPS):
         pulls = [w * share.variance(p) for w, share, p in zip(weights, shares, fitted, strict=True)]
         total = sum((w * pull for w, pull in zip(weights, pulls, strict=True)), start=np.zeros(()))
-        if step < SCORING_STEPS:
-            excess = divide(gap, total, otherwise=0.0)
-            fitted = [p - excess * pull for p, pull in zip(observed, pulls, strict=True)]
-    return divide(gap, np.sqrt(total), otherwise=np.where(gap == 0.0, 0.0, np.copysign(np.inf, gap)))
+        excess = divide(gap, total, otherwise=0.0)
+        fitted = [p - excess * pull for p, pull in zip(observed, pulls, strict=True)]
+    squares = np.zeros(())
+    for share, seen, fit in zip(shares, observed, fitted, strict=True):
+        squares = squares + divide((seen - fit) ** 2, share.variance(fit), otherwise=np.where(seen == fit, 0.0, np.inf))
+    return np.copysign(np.sqrt(squares), gap)
 
 
 def _bracket(drop: Drop, guess: FloatArray, z: float) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -90,8 +93,9 @@ def _crossing(drop: Drop, guess: FloatArray, z: float) -> FloatArray:
             break
         low, over_low, high, over_high = a[cells], over_a[cells], b[cells], over_b[cells]
         with np.errstate(invalid="ignore"):
-            secant = high - over_high * divide(high - low, over_high - over_low, otherwise=0.0)
-        x = np.where(np.isfinite(over_high) & np.isfinite(secant), secant, (low + high) / 2.0)
+            secant = high - over_high * (high - low) / (over_high - over_low)
+        # Without any noise the statistic is infinite beyond what can be.
+        x = np.where(np.isfinite(over_low) & np.isfinite(over_high), secant, (low + high) / 2.0)
         over = drop(x, cells) - z
         opposite = over * over_high < 0.0
         # The end that stays twice is taken for half as far off, or it would stay for good.

@@ -27,8 +27,8 @@ def roots(a: FloatArray, b: FloatArray, c: FloatArray) -> tuple[FloatArray, Floa
     """Roots of a p² - 2 b p + c for a > 0, in order; NaN if there are none."""
     discriminant = b * b - a * c
     # A double root (no noise at all) may come out a rounding error below zero.
-    rounding = 1e-12 * b * b
-    root = np.sqrt(np.where(np.abs(discriminant) <= rounding, 0.0, discriminant))
+    double = (discriminant < 0.0) & (discriminant >= -1e-12 * b * b)
+    root = np.sqrt(np.where(double, 0.0, discriminant))
     return (b - root) / a, (b + root) / a
 
 
@@ -74,13 +74,13 @@ class NoisyShares:
         return (self.counts + 0.5) / np.where(self.totals > 0.0, self.totals + 1.0, np.nan)
 
     def variance(self, share: FloatArray) -> FloatArray:
-        """Variance of the observed share where the true one is `share`, to first order; NaN as in `estimate`.
+        """Variance of the observed share where the true one is `share`, to first order; NaN for a share of NaN.
 
         p(1 - p) is a variance only within [0, 1]: there, and only there, sampling adds to the noise.
         """
         noise = self.count_variance + share * (share * self.total_variance - 2.0 * self.covariance)
         sampling = self.totals * np.maximum(share * (1.0 - share), 0.0)
-        return (noise + sampling) / np.where(self.totals > 0.0, self.totals * self.totals, np.nan)
+        return (noise + sampling) / (self.totals * self.totals)
 
     def interval(self, z: float) -> tuple[FloatArray, FloatArray]:
         """Both ends, unclipped; NaN where unbounded. See the top of this module."""
@@ -91,7 +91,7 @@ class NoisyShares:
         with np.errstate(invalid="ignore"):
             lower, upper = roots(curvature, slope, constant)
             low, high = roots(curvature + z2 * self.totals, slope + z2 * self.totals / 2.0, constant)
-        # Within [0, 1] sampling widens the set, unless nothing there fits (no roots, which fmin and fmax pass over).
-        # Outside it the noise alone decides, so that an estimate which noise pushed below zero still lies in its own
-        # interval.
-        return np.fmin(lower, np.maximum(low, 0.0)), np.fmax(upper, np.minimum(high, 1.0))
+        # Sampling widens the set within [0, 1], and outside would narrow it, where the noise alone decides: an estimate
+        # which noise pushed below zero still lies in its own interval. So of the two sets the wider end holds; there
+        # may be no second set, and fmin and fmax pass its NaN over.
+        return np.fmin(lower, low), np.fmax(upper, high)

@@ -1,4 +1,4 @@
-"""`python -m simulations.bench release`: one release of 5,000 subdivisions, four roles, two tasks, fourteen indicators."""
+"""`python -m simulations.bench release`: 5,000 subdivisions, four roles, two tasks, fourteen indicators."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ import pycountry
 import typer
 from rich.console import Console
 
+from federation.identity import SigningKey
+from federation.plan import SignedPlan
 from federation.plan_parts import IndicatorsSpec
 from federation.randomness import RandomStream
 from federation.statistics import Measurements
 from federation.taxonomy import AreaLevel, Family, Indicator, RegionRole, Task
+from server.release.bundle import bundle_files
 from server.release.content import Facts, build_content
 from simulations.releases.plans import release_plan
 from simulations.releases.truth import Classifier, Truth
@@ -38,7 +41,9 @@ def release(
     content = build_content(facts, measurements)
     estimated = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        written = _write(Path(folder), content, measurements)
+        written = 0
+        for name, data in bundle_files(content, SignedPlan.sign(facts.plan, SigningKey.generate())).items():
+            written += (Path(folder) / name).write_bytes(data)
         ended = time.perf_counter()
     found = {"regions": regions, "cells": len(content["cells"]), "shown": content["suppression"]["shown"],
              "lifts": len(content["indicators"]["cells"]) * len(content["indicators"]["tags"]),

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from federation.errors import InputError
 from federation.identity import SigningKey
 from federation.plan import MAX_PLAN_BYTES, SignedPlan, StudyPlan, averaged_rounds, read_plan_file
-from federation.plan_parts import AppearancesSpec, Corridor, IndicatorsSpec, ReleaseSpec, SuperRegion
+from federation.plan_parts import AppearancesSpec, Corridor, IndicatorsSpec, ReleaseSpec, SeriesSpec, SuperRegion
 from federation.taxonomy import AreaLevel, Family, RegionRole
 from tests.worlds import (
     COORDINATOR,
@@ -247,7 +247,9 @@ def test_who_signs_a_release_are_several_different_people(change: dict[str, Any]
 
 
 def test_what_is_counted_follows_from_the_parts_that_there_are() -> None:
-    every = tuple(Family)
+    series = SeriesSpec(name="all", index=1, level=AreaLevel.COUNTRY)
+    assert make_statistics(series=series).families == tuple(Family)
+    every = tuple(Family)[:-1]
     assert make_statistics().families == every
     assert make_statistics(super_regions=(), corridors=(), indicators=None).families == (
         Family.REGIONS, Family.COUNTRIES, Family.CONFUSION, Family.DOMINANCE)
@@ -256,7 +258,7 @@ def test_what_is_counted_follows_from_the_parts_that_there_are() -> None:
 
 
 def test_scales_survive_the_journey_as_json() -> None:
-    scales = {family: 2.0 + number / 7 for number, family in enumerate(Family)}
+    scales = {family: 2.0 + number / 7 for number, family in enumerate(make_statistics().families)}
     plan = make_plan().model_copy(update={"statistics": make_statistics(noise_scales=scales)})
     again = SignedPlan.open(sign(plan).to_json(), trusted_key=COORDINATOR.public).plan
     assert again.statistics == plan.statistics

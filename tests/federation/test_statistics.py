@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation.plan import StudyPlan
-from federation.plan_parts import Corridor, IndicatorsSpec
+from federation.plan_parts import Corridor, IndicatorsSpec, SeriesSpec
 from federation.privacy.guarantee import statistics_events
 from federation.statistics import LEVELS, Measurements, TableLayout, entries_of, moved_entries
 from federation.taxonomy import AreaLevel, Family, RegionRole, Task
@@ -38,7 +38,9 @@ def plans(draw: st.DrawFn) -> StudyPlan:
         protected=protected, super_regions=super_regions, corridors=draw(st.sampled_from((pairs, ()))), roles=roles,
         max_roles_per_person=draw(st.integers(1, len(roles))),
         indicators=draw(st.one_of(st.none(), st.builds(IndicatorsSpec, level=st.sampled_from(levels),
-                                                       tags=st.sampled_from((TAGS, TAGS[:1]))))))
+                                                       tags=st.sampled_from((TAGS, TAGS[:1]))))),
+        series=draw(st.one_of(st.none(), st.builds(SeriesSpec, name=st.just("all"), index=st.integers(1, 9),
+                                                   level=st.sampled_from(levels)))))
     return PLAN.model_copy(update={"statistics": statistics, "tasks": tasks, "roster": roster(draw(st.integers(1, 6)))})
 
 
@@ -69,6 +71,8 @@ def test_shapes_are_those_that_are_written_down(plan: StudyPlan) -> None:
         expected[Family.INDICATORS] = (places[spec.indicators.level], roles, tasks, 2, 1 + len(spec.indicators.tags))
     if spec.corridors:
         expected[Family.CORRIDORS] = (len(spec.corridors), 1 + tasks)
+    if spec.series is not None:
+        expected[Family.SERIES] = (places[spec.series.level], roles, 1 + tasks)
     assert {family: block.shape for family, block in layout.blocks.items()} == expected
     assert layout.length == sum(map(math.prod, expected.values()))
     assert layout.empty().dtype == np.int64
@@ -80,10 +84,11 @@ def test_what_one_person_moves_is_what_is_priced(plan: StudyPlan) -> None:
     blocks, events = TableLayout(plan).blocks, statistics_events(plan)
     assert [event.entries for event in events] == [block.entries for block in blocks.values()]
     assert [event.scale for event in events] == [plan.statistics.noise_scales[family] for family in blocks]
-    assert {event.shift for event in events} == {1}
+    assert [event.shift for event in events] == [256 if family is Family.SERIES else 1 for family in blocks]
+    assert [block.shift for block in blocks.values()] == [event.shift for event in events]
     for family, block in blocks.items():
         assert block.entries == entries_of(plan, family)
-        assert block.l2_sensitivity == math.sqrt(block.entries)
+        assert block.l2_sensitivity == block.shift * math.sqrt(block.entries)
         # Nobody moves more entries than there are.
         assert block.entries <= block.size or family is Family.DOMINANCE
 
@@ -91,7 +96,7 @@ def test_what_one_person_moves_is_what_is_priced(plan: StudyPlan) -> None:
 # Families by hand: two tasks, one and two roles a person, 13 indicators.
 @pytest.mark.parametrize(("family", "one_role", "two_roles"), [
     (Family.REGIONS, 3, 6), (Family.SUPER_REGIONS, 3, 6), (Family.COUNTRIES, 3, 6), (Family.CONFUSION, 2, 2),
-    (Family.INDICATORS, 28, 56), (Family.CORRIDORS, 3, 3), (Family.DOMINANCE, 1, 2)])
+    (Family.INDICATORS, 28, 56), (Family.CORRIDORS, 3, 3), (Family.DOMINANCE, 1, 2), (Family.SERIES, 3, 3)])
 def test_entries_by_hand(family: Family, one_role: int, two_roles: int) -> None:
     assert [moved_entries(family, tasks=2, roles=roles, tags=13) for roles in (1, 2)] == [one_role, two_roles]
 
@@ -105,7 +110,7 @@ def test_every_family_has_entries_and_every_level_a_family() -> None:
 def test_a_family_that_is_not_counted_has_no_table() -> None:
     layout = TableLayout(counted(**BARE))
     assert set(layout.blocks) == {Family.REGIONS, Family.COUNTRIES, Family.CONFUSION, Family.DOMINANCE}
-    for family in (Family.SUPER_REGIONS, Family.INDICATORS, Family.CORRIDORS):
+    for family in (Family.SUPER_REGIONS, Family.INDICATORS, Family.CORRIDORS, Family.SERIES):
         with pytest.raises(KeyError):
             layout.table(layout.empty(), family)
 

@@ -19,8 +19,8 @@ from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import check_claim
 from federation.secure import check_plan
-from federation.statistics import TableLayout, entries_of
-from federation.taxonomy import Family, Indicator
+from federation.statistics import TableLayout, entries_of, scales_in_people
+from federation.taxonomy import AreaLevel, Family, Indicator
 from simulations.federation import plan_for
 from simulations.homes import IngestJob, ingest, make_node
 from simulations.settings import Settings
@@ -42,7 +42,7 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> StudyPlan:
 
 def test_the_invented_world_counts_every_family_within_its_budget(plan: StudyPlan, tmp_path: Path) -> None:
     spec = plan.statistics
-    assert spec.families == tuple(Family)
+    assert spec.families == tuple(family for family in Family if family is not Family.SERIES)
     assert (spec.period_start, plan.period_end) == (date(2024, 10, 1), date(2024, 12, 31))
     assert len(spec.super_regions) == 3
     assert len(spec.corridors) == 9
@@ -59,8 +59,8 @@ def test_shares_decide_who_gets_the_budget(plan: StudyPlan, tmp_path: Path) -> N
         spent = {one: entries_of(of, one) / scale**2 for one, scale in of.statistics.noise_scales.items()}
         return spent[family] / sum(spent.values())
 
-    total = 10 + 2 + 1 + 4 + 2 + 1 + 1
-    assert part(plan, Family.REGIONS) == pytest.approx(10 / total, rel=0.02)
+    total = 12 + 1 + 0.5 + 4 + 2 + 0.5 + 0.5
+    assert part(plan, Family.REGIONS) == pytest.approx(12 / total, rel=0.02)
     assert part(plan, Family.CONFUSION) == pytest.approx(4 / total, rel=0.02)
     more = composed(tmp_path, "statistics.shares.confusion=21")
     assert part(more, Family.CONFUSION) == pytest.approx(21 / (total - 4 + 21), rel=0.02)
@@ -76,6 +76,22 @@ def test_what_is_not_asked_for_is_not_counted_and_leaves_its_budget_to_the_other
     other = composed(tmp_path, *overrides)
     assert set(plan.statistics.families) - set(other.statistics.families) == gone
     assert all(scale < plan.statistics.noise_scales[family] for family, scale in other.statistics.noise_scales.items())
+
+
+def test_a_series_is_counted_where_it_is_asked_for_and_gets_its_share(plan: StudyPlan, tmp_path: Path) -> None:
+    assert plan.statistics.series is None
+    other = composed(tmp_path, "statistics.series={name:borders,index:3,level:super_region}")
+    found = other.statistics.series
+    assert found is not None
+    assert (found.name, found.index, found.level) == ("borders", 3, AreaLevel.SUPER_REGION)
+    budget = settings(tmp_path).privacy.statistics_epsilon
+    assert 0.97 * budget < other.privacy.statistics_epsilon <= budget
+    assert check_plan(other).statistics == other.privacy.statistics_epsilon
+    # In people, four parts in 25 of the divergence.
+    spent = {family: entries_of(other, family) / scale**2 for family, scale in scales_in_people(other).items()}
+    assert spent[Family.SERIES] / sum(spent.values()) == pytest.approx(4 / 25, rel=0.03)
+    assert all(scale > plan.statistics.noise_scales[family] for family, scale in other.statistics.noise_scales.items()
+               if family is not Family.SERIES)
 
 
 def test_protected_regions_are_in_no_group_and_a_group_of_none_but_these_is_left_out(tmp_path: Path) -> None:
@@ -114,6 +130,11 @@ def test_settings_of_the_tables_arrive_in_the_plan(tmp_path: Path) -> None:
     (["statistics.indicators.tags=[wage_overwork,wage_overwork]"], "twice"),
     (["study.period_start=2025-01-01"], "period_start"), (["release.minimum_kinds=4"], "minimum_kinds"),
     (["release.most_of_one_partner=0"], "most_of_one_partner"), (["release.band_factor=1"], "band_factor"),
+    (["statistics.series={name:all,index:0,level:country}"], "index"),
+    (["statistics.series={name:All,index:1,level:country}"], "name"),
+    (["statistics.series={name:all,index:1,level:street}"], "level"),
+    (["statistics.series={name:all,level:country}"], "index"),
+    (["statistics.series={name:all,index:1,level:country}", "~statistics.shares.series"], "says nothing of series"),
 ])
 def test_tables_that_cannot_be_counted_are_refused_by_the_name_of_the_setting(
     tmp_path: Path, overrides: list[str], message: str

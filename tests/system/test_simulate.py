@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from server.release.bundle import verify_release
+from server.release.audit import Evidence, audit_release
+from server.release.bundle import ALL
 
 LEELIGHT = str(Path(sys.executable).with_name("leelight"))
 SMALL = ["world.size=tiny", "encoder=hashing", "encoder.dimension=256", "training.rounds=2", "training.local_steps=2"]
@@ -23,10 +24,25 @@ def run(folder: Path, *arguments: str, cwd: Path | None = None) -> subprocess.Co
                           timeout=280, check=False)
 
 
+MEASURED = ("model.safetensors", "measurements.json", "measurements.salt")
+
+
+def study(folder: Path) -> Path:
+    """What the coordinator keeps of a run's study."""
+    found, = (folder / "coordinator/studies").iterdir()
+    return found
+
+
+def published(folder: Path) -> Path:
+    """The release of a run."""
+    found, = (folder / "coordinator/releases").iterdir()
+    return found
+
+
 def artefacts(folder: Path) -> dict[str, bytes]:
-    names = ("coordinator/model.safetensors", "coordinator/tables.json", "coordinator/plan.json", "results.json",
-             "coordinator/release/release.json", "coordinator/release/regions.csv", "coordinator/release/index.html")
-    return {name: (folder / name).read_bytes() for name in names}
+    return {name: (where / name).read_bytes() for where, names in (
+        (folder, ("results.json", "coordinator/plan.json", "coordinator/journal.jsonl")), (study(folder), MEASURED),
+        (published(folder), ALL)) for name in names}
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +56,42 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def test_it_prints_the_plan_then_the_results_then_the_place(finished: tuple[Path, str]) -> None:
     _, output = finished
     places = [output.index(word) for word in ("Study plan · SYNTHETIC", "ε ≤", "Published", "ngo-shelter",
-                                              "Federated, protected", "Alone, protected", "Released", "index.html")]
+                                              "Federated, protected", "Alone, protected", "Released", "index.html",
+                                              "leelight audit release")]
     assert places == sorted(places)
 
 
 def test_it_leaves_a_release_that_verifies(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     plan = json.loads((folder / "one/coordinator/plan.json").read_text())
-    release = verify_release(folder / "one/coordinator/release", plan["public_key"])
-    assert release.content["label"] == "SYNTHETIC"
+    kept = study(folder / "one")
+    report = audit_release(published(folder / "one"), coordinator_key=plan["public_key"], evidence=Evidence(
+        measurements=kept / "measurements.json", salt=kept / "measurements.salt"))
+    assert {check.name: check.findings for check in report.checks if check.outcome != "passed"} == {}
+    content = json.loads((published(folder / "one") / "release.json").read_bytes())["content"]
+    assert content["label"] == "SYNTHETIC"
+    assert content["privacy"]["rehearsal"] is True
     composed = yaml.safe_load((folder / "one/.hydra/config.yaml").read_text())
     assert composed["training"]["rounds"] == 2
     results = json.loads((folder / "one/results.json").read_text())
     assert set(results["quality"]["distress"]) == {"federated", "alone", "federated_without_privacy",
                                                    "pooled_without_privacy"}
+    assert results["release"]["folder"] == f"coordinator/releases/{published(folder / 'one').name}"
+
+
+def test_the_release_of_a_run_is_audited_by_the_command(finished: tuple[Path, str]) -> None:
+    folder, output = finished
+    command = next(line for line in output.splitlines() if "leelight audit release" in line).split()[2:]
+    audited = run(folder, *command)
+    assert audited.returncode == 0, audited.stdout + audited.stderr
+    page = published(folder / "one") / "index.html"
+    whole = page.read_bytes()
+    page.write_bytes(whole.replace(b"SYNTHETIC", b"REAL DATA", 1))
+    try:
+        audited = run(folder, *command)
+    finally:
+        page.write_bytes(whole)
+    assert (audited.returncode, "index.html" in audited.stdout) == (1, True)
 
 
 def test_the_same_seed_gives_the_same_bytes(finished: tuple[Path, str]) -> None:
@@ -76,8 +114,9 @@ def test_noise_from_the_system_changes_the_result(finished: tuple[Path, str]) ->
                  "hydra.run.dir=system")
     assert system.returncode == 0, system.stderr
     changed = artefacts(folder / "system")
-    for name in ("coordinator/model.safetensors", "coordinator/tables.json"):
+    for name in MEASURED:
         assert changed[name] != artefacts(folder / "one")[name]
+    assert audit_release(published(folder / "system")).sound
 
 
 def test_nothing_private_lies_with_the_coordinator(finished: tuple[Path, str]) -> None:
@@ -118,6 +157,9 @@ def test_leelight_alone_shows_what_there_is(tmp_path: Path) -> None:
         assert command in run(tmp_path, "partner", "--help").stdout
     assert "price" in run(tmp_path, "plan", "--help").stdout
     assert "verify" in run(tmp_path, "ledger", "--help").stdout
+    assert "journal" in run(tmp_path, "audit", "--help").stdout
+    for command in ("draft", "dry-run", "sign", "publish"):
+        assert command in run(tmp_path, "release", "--help").stdout
 
 
 def test_a_partner_reviews_and_withdraws_the_plan_of_a_run(finished: tuple[Path, str]) -> None:
@@ -135,3 +177,21 @@ def test_a_partner_reviews_and_withdraws_the_plan_of_a_run(finished: tuple[Path,
     priced = run(folder, "plan", "price", plan, "--json")
     assert json.loads(priced.stdout)["price"]["total"] <= json.loads((folder / plan).read_text())[
         "plan"]["privacy"]["total_epsilon"] + 1e-6
+
+
+def test_a_release_is_made_by_hand(tmp_path: Path) -> None:
+    made = run(tmp_path, "simulate", *SMALL, "simulation.release=by_hand", "simulation.baselines=false",
+               "hydra.run.dir=hand")
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert "leelight release draft --home" in made.stdout
+    assert json.loads((tmp_path / "hand/results.json").read_text())["release"] is None
+    home = ("--home", "hand/coordinator")
+    assert run(tmp_path, "release", "draft", *home).returncode == 0
+    assert run(tmp_path, "release", "dry-run", *home).returncode == 0
+    for name in ("first-officer", "second-officer"):
+        assert run(tmp_path, "release", "publish", *home).returncode == 1
+        signed = run(tmp_path, "release", "sign", "--name", name, "--key", f"hand/signers/{name}.key", *home)
+        assert signed.returncode == 0, signed.stderr
+    out = run(tmp_path, "release", "publish", *home, "--json")
+    assert out.returncode == 0, out.stderr
+    assert audit_release(tmp_path / json.loads(out.stdout)["path"]).sound

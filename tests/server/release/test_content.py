@@ -31,7 +31,7 @@ def test_every_part_is_there() -> None:
     assert set(CONTENT) == {
         "content_version", "label", "synthetic", "regions_drawn", "study", "purpose", "period", "released_on",
         "previous_release_sha256", "tasks", "roles", "areas", "rate_per_reviewed_records", "confidence", "calibration",
-        "nodes", "cells", "indicators", "corridors", "coverage", "gate", "suppression", "privacy",
+        "nodes", "cells", "indicators", "corridors", "series", "coverage", "gate", "suppression", "privacy",
         "measurements_commitment", "responsible_use", "plan_sha256", "model_sha256", "versions"}
     assert CONTENT["label"] == "SYNTHETIC"
     assert CONTENT["period"] == {"start": "2026-04-01", "end": "2026-06-30"}
@@ -167,7 +167,7 @@ def test_other_partners_than_those_of_the_sum_are_refused() -> None:
 
 @pytest.mark.parametrize("factor", [0.25, 0.999, 1.001, math.nan])
 def test_variances_other_than_the_plans_are_refused(factor: float) -> None:
-    for family in Family:
+    for family in PLAN.statistics.families:
         variances = RICH.measurements().variances | {family: RICH.measurements().variances[family] * factor}
         refused("measurements.variances", measurements=replace(RICH.measurements(), variances=variances))
 

@@ -150,12 +150,13 @@ def corrected_twin(flagged: float, reviewed: float, of_flagged: float, of_review
         of_q = (of_flagged + q**2 * of_reviewed + reviewed * np.maximum(q * (1 - q), 0)) / reviewed**2
         of_s = (v * ((1 - s) ** 2 + s**2) + (tp + fn) * np.maximum(s * (1 - s), 0)) / (tp + fn) ** 2
         of_f = (v * ((1 - f) ** 2 + f**2) + (fp + tn) * np.maximum(f * (1 - f), 0)) / (fp + tn) ** 2
-        total = of_q + rate**2 * of_s + (1 - rate) ** 2 * of_f
         if step < 2:
+            total = of_q + rate**2 * of_s + (1 - rate) ** 2 * of_f
             q = q_seen - gap * of_q / total
             s = s_seen + gap * rate * of_s / total
             f = f_seen + gap * (1 - rate) * of_f / total
-    inside = np.flatnonzero(gap**2 <= Z**2 * total)
+    distance = (q_seen - q) ** 2 / of_q + (s_seen - s) ** 2 / of_s + (f_seen - f) ** 2 / of_f
+    inside = np.flatnonzero(distance <= Z**2)
     assert (np.diff(inside) == 1).all()
     return float(rate[inside[0]]), float(rate[inside[-1]])
 
@@ -184,11 +185,13 @@ class TestCorrected:
         if not np.isnan(lower):
             assert value == pytest.approx(flagged / reviewed)
 
-    @pytest.mark.parametrize(("flagged", "reviewed"), [(0, 40), (7, 40), (40, 40), (60, 1000)])
-    def test_without_noise_either_it_is_wilson(self, flagged: int, reviewed: int) -> None:
-        wilson = binomtest(flagged, reviewed).proportion_ci(method="wilson")
-        same(corrected_interval(flagged, reviewed, flagged_variance=0, reviewed_variance=0, calibration=PERFECT),
-             (flagged / reviewed, wilson.low, wilson.high), atol=1e-6)
+    @pytest.mark.parametrize("reviewed", [3, 10, 40])
+    def test_without_noise_either_it_is_wilson(self, reviewed: int) -> None:
+        flagged = np.arange(reviewed + 1)
+        rates = corrected_interval(flagged, reviewed, flagged_variance=0, reviewed_variance=0, calibration=PERFECT)
+        for count in flagged:
+            wilson = binomtest(count, reviewed).proportion_ci(method="wilson")
+            same(tuple(part[count] for part in rates), (count / reviewed, wilson.low, wilson.high), atol=1e-6)
 
     def test_with_known_error_rates_it_is_the_share_interval_rescaled(self) -> None:
         known = Calibration.of(0.8e13, 0.2e13, 0.05e13, 0.95e13, noise_variance=0)
@@ -360,7 +363,11 @@ class TestRatio:
 
     def test_with_a_known_denominator_it_is_a_normal_interval(self) -> None:
         same(ratio_interval(3.0, 0.25, 2.0, 0.0), (1.5, 1.5 - Z * 0.25, 1.5 + Z * 0.25))
-        same(ratio_interval(3.0, 0.0, 2.0, 0.0), (1.5, 1.5, 1.5))
+
+    @given(x=st.floats(-1e6, 1e6), y=st.floats(0.01, 1e6))
+    def test_of_known_numbers_it_is_their_ratio(self, x: float, y: float) -> None:
+        assume(x == 0 or abs(x) > 1e-6)
+        same(ratio_interval(x, 0.0, y, 0.0), (x / y, x / y, x / y), rtol=1e-6)
 
     @pytest.mark.parametrize("y", [0.0, 1.9, -1.9])
     def test_unbounded_is_nan(self, y: float) -> None:

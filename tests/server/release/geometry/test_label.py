@@ -37,7 +37,7 @@ def test_beside_a_hole() -> None:
 
 
 def test_a_sliver_thinner_than_the_precision() -> None:
-    sliver = np.array([(0.0, 0.0), (9.0, 9.0), (9.05, 9.0), (0.05, 0.0)])
+    sliver = np.array([(0.0, 0.0), (9.0, 5.7), (9.05, 5.7), (0.05, 0.0)])
     assert contains(sliver, *pole([sliver], 0.5))
 
 

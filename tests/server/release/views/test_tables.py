@@ -7,6 +7,7 @@ import pytest
 from federation.areas import country_of
 from server.release import words
 from server.release.views import index as limits
+from server.release.views import tables as module
 from server.release.views.index import LEVELS, Index
 from server.release.views.tables import Held, Shown, table, ticks_of
 from tests.server.release.worlds import many_content, states_content, twelve_content
@@ -68,18 +69,20 @@ def test_a_small_country_lists_every_region_in_order() -> None:
         assert [key(row) for row in body.rows] == [f"XA-{i:02d}" for i in range(1, 13)]
 
 
-def test_a_large_country_lists_what_is_withheld_by_reason() -> None:
+def test_a_large_country_lists_what_is_withheld_by_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MANY", 20)
     content = many_content()
     index = Index(content)
-    (body,) = [body for body in table(index, ("XG",), "recruitment", ticks_of(index, "recruitment")).bodies
-               if (body.role, body.heading) == ("origin", "Origin: regions")]
-    held = [row for row in body.rows if isinstance(row, Held)]
-    reasons = [cell["reason"] for cell in content["cells"] if cell["area"].startswith("XG-")
+    (body,) = [body for body in table(index, ("XA",), "recruitment", ticks_of(index, "recruitment")).bodies
+               if body.heading == "Origin: regions"]
+    *held, protected = [row for row in body.rows if isinstance(row, Held)]
+    reasons = [cell["reason"] for cell in content["cells"] if cell["area"].startswith("XA-")
                and (cell["role"], cell["task"], cell["status"]) == ("origin", "recruitment", "withheld")]
-    assert len(index.measured("XG", "region")) > limits.MANY
     assert len(held) == len(set(reasons)) < len(reasons)
     assert sum(len(row.places) for row in held) == len(reasons)
-    assert body.summary == f"{130 - len(reasons)} of 130 shown"
+    assert body.summary == f"{26 - len(reasons)} of 26 shown"
+    assert (protected.places, protected.protected) == ((("XA-005", "Invented region 005"),), True)
+    assert body.rows[-1] is protected
 
 
 def test_a_compact_release_draws_countries_alone(monkeypatch: pytest.MonkeyPatch) -> None:
