@@ -28,7 +28,7 @@ from server.release.nodes import Nodes
 from simulations.releases.attacks.bounds import ALPHA, Bound, epsilon_lower
 from simulations.releases.attacks.pairs import Pair
 from simulations.releases.attacks.people import Counter
-from simulations.releases.attacks.worlds import Mechanism, content_of, measurements, unpriced
+from simulations.releases.attacks.worlds import Mechanism, content_of, measurements, quick
 
 PARTS = ("nodes", "cells", "indicators", "corridors", "series", "calibration", "suppression")
 """What of a content depends on data at all."""
@@ -116,7 +116,7 @@ def classify(pairs: Sequence[Pair], counter: Counter, claimed: float, *, release
         leak: a mistake to make.
     """
     found = {}
-    with unpriced():
+    with quick():
         for pair in pairs:
             one, other = pair.vectors(counter)
             delta = pair.plan.privacy.delta
