@@ -20,7 +20,8 @@ from scipy.stats import beta
 
 FloatArray = npt.NDArray[np.float64]
 ALPHA = 0.05
-_THRESHOLDS = 60
+_SHARES = np.concatenate([np.linspace(0.0, 0.9, 30), 1 - np.logspace(-1, -4.5, 30)])
+"""Shares of releases below a threshold that is tried: the more there are, the rarer the events worth a look."""
 _FOR_CHOOSING = 0.3
 """Share of the releases on which thresholds are chosen; the bound is found on the others."""
 
@@ -96,7 +97,7 @@ def best_event(score: FloatArray, other: FloatArray, claims: Mapping[float, floa
 
 def _choose(one: FloatArray, two: FloatArray, delta: float) -> tuple[float, float]:
     """A threshold that promises much, and what it promises."""
-    thresholds = np.unique(np.quantile(np.concatenate([one, two]), np.linspace(0, 1, _THRESHOLDS)))
+    thresholds = np.unique(np.quantile(np.concatenate([one, two]), _SHARES))
     promises = [epsilon_lower(int((one >= t).sum()), len(one), int((two >= t).sum()), len(two), delta=delta)
                 for t in thresholds]
     at = int(np.argmax(promises))

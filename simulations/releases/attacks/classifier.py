@@ -28,7 +28,7 @@ from server.release.nodes import Nodes
 from simulations.releases.attacks.bounds import ALPHA, Bound, epsilon_lower
 from simulations.releases.attacks.pairs import Pair
 from simulations.releases.attacks.people import Counter
-from simulations.releases.attacks.worlds import Mechanism, content_of, measurements, unpriced
+from simulations.releases.attacks.worlds import Mechanism, content_of, measurements, quick
 
 PARTS = ("nodes", "cells", "indicators", "corridors", "series", "calibration", "suppression")
 """What of a content depends on data at all."""
@@ -116,7 +116,7 @@ def classify(pairs: Sequence[Pair], counter: Counter, claimed: float, *, release
         leak: a mistake to make.
     """
     found = {}
-    with unpriced():
+    with quick():
         for pair in pairs:
             one, other = pair.vectors(counter)
             delta = pair.plan.privacy.delta
@@ -139,6 +139,8 @@ def reason_of_true_records(truth: Measurements) -> AbstractContextManager[Any]:
     few = 1 + REASONS.index(Withheld.TOO_FEW_RECORDS)
 
     def leaky(reviewed: npt.NDArray[np.float64], **rules: Any) -> Reasons:
+        if reviewed.shape != counts.shape:
+            return records_reasons(reviewed, **rules)
         found = records_reasons(np.full_like(reviewed, np.inf), **rules)
         found[(found == 0) & (counts < truth.layout.plan.release.minimum_count)] = few
         return found

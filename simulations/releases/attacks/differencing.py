@@ -125,7 +125,7 @@ def differencing(plan: StudyPlan, counter: Counter, claimed: dict[float, float],
     with leak.counting() if leak else nullcontext():
         for name, pair in neighbours(counter, plan.holdout_share).items():
             if not only or name in only:
-                one, other = (counter.tables(plan, people) for people in pair)
+                one, other = (counter.tables(plan, people, again=leak is not None) for people in pair)
                 stream = RandomStream.derived(seed.to_bytes(8, "big"), "differencing", name, leak.name if leak else "")
                 found[name] = tell_apart(plan, (one, other), claimed, releases=releases, stream=stream, leak=leak)
     return found

@@ -91,6 +91,8 @@ def values_apart(one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]],
     for name in names:
         for a, b in ((sides[0][name], sides[1][name]), (sides[1][name], sides[0][name])):
             for hits, false in _events(a, b):
+                if hits.sum() <= false.sum():
+                    continue
                 lower = epsilon_lower(int(hits.sum()), len(hits), int(false.sum()), len(false), delta=delta,
                                       alpha=alpha)
                 if lower > best.lower:

@@ -21,7 +21,7 @@ from simulations.releases.attacks.bounds import Bound
 from simulations.releases.attacks.equations import Contents
 from simulations.releases.attacks.pairs import Pair, pairs
 from simulations.releases.attacks.people import Counter, counter
-from simulations.releases.attacks.worlds import attack_plan, background, claims, content_of, unpriced
+from simulations.releases.attacks.worlds import attack_plan, background, claims, content_of, quick
 
 AS_IT_IS = "the code as it is"
 _FOLLOWED = 4
@@ -35,7 +35,8 @@ class Size:
     Attributes:
         releases: for differencing, of each data set.
         neighbours: pairs for differencing; all if empty.
-        contents: for the classifier and for final values, of each data set.
+        values: contents for final values, of each data set.
+        contents: for the classifier, of each data set.
         pairs: for the classifier; all if empty.
         people: worlds for reconstruction.
         studied, forgotten: releases for coverage, as it is and of mutants.
@@ -43,6 +44,7 @@ class Size:
 
     releases: int
     neighbours: Sequence[str]
+    values: int
     contents: int
     pairs: Sequence[str]
     people: Sequence[tuple[int, ...]]
@@ -50,11 +52,11 @@ class Size:
     forgotten: int
 
 
-SMALL = Size(releases=100_000, neighbours=("somebody in every table",), contents=36, people=(reconstruction.PEOPLE,),
-             studied=60, forgotten=25, pairs=(
-    "the only person of a federation without people", "everything", "held out, a signal that is flagged",
-    "the k-th of a region", "at the threshold of signals", "in a protected region", "a record id that is taken"))
-LARGE = Size(releases=1_000_000, neighbours=(), contents=200, pairs=(), studied=1000, forgotten=100,
+SMALL = Size(releases=100_000, neighbours=("somebody in every table",), values=40, contents=32, studied=60,
+             forgotten=25, people=(reconstruction.PEOPLE,), pairs=(
+    "the only person of a federation without people", "everything", "at the threshold of signals",
+    "in a protected region", "a record id that is taken"))
+LARGE = Size(releases=1_000_000, neighbours=(), values=400, contents=200, pairs=(), studied=1000, forgotten=100,
              people=(reconstruction.PEOPLE, (3000, 60, 700, 30), (100, 90, 80, 40), (20, 15, 10, 5)))
 
 
@@ -99,7 +101,7 @@ class Lab:
 def lab(seed: int) -> Iterator[Lab]:
     """A lab in a folder of its own, for as long as it is needed."""
     plan = attack_plan()
-    with counter(plan) as node, unpriced():
+    with counter(plan) as node, quick():
         yield Lab(node, plan, seed)
 
 
@@ -107,7 +109,7 @@ def final_values(lab: Lab, size: Size) -> Iterator[Line]:
     """(a) The floating-point event, on noisy sums and on final values."""
     vectors = next(pair for pair in lab.pairs if pair.name == "everything").vectors(lab.counter)
     builds: tuple[tuple[floating.Noisy, str, int], ...] = (
-        (floating.whole, AS_IT_IS, size.contents), (floating.even, "noise on even numbers", size.contents),
+        (floating.whole, AS_IT_IS, size.values), (floating.even, "noise on even numbers", size.values),
         (floating.normal, "normal noise on float counts", _FOLLOWED))
     for noisy, build, contents in builds:
         trace = floating.trace(noisy, lab.plan, releases=400, stream=lab.stream("trace"), delta=lab.plan.privacy.delta,

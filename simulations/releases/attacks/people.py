@@ -93,14 +93,30 @@ class Counter:
     """A partner's node that counts any data set under any plan, always with the same secrets."""
 
     home: NodeHome
+    _counted: dict[str, IntArray] = field(default_factory=dict, repr=False)
 
     def held_out(self, *, wanted: bool, share: float) -> int:
         """Number of a person who is, or is not, held out of training."""
         order = self.home.keyed("holdout")
         return next(n for n in range(10_000, 20_000) if (order.value(f"{n:032x}") < share) is wanted)
 
-    def tables(self, plan: StudyPlan, people: Sequence[Someone]) -> IntArray:
-        """True tables of these people, by the partner's own store and code."""
+    def tables(self, plan: StudyPlan, people: Sequence[Someone], *, again: bool = False) -> IntArray:
+        """True tables of these people, by the partner's own store and code.
+
+        Args:
+            plan: says what is counted.
+            people: of the data set.
+            again: count them even if they were counted before, since the code has changed.
+        """
+        key = f"{plan.sha256} {people!r}"
+        if again or key not in self._counted:
+            found = self._count(plan, people)
+            if again:
+                return found
+            self._counted[key] = found
+        return self._counted[key].copy()
+
+    def _count(self, plan: StudyPlan, people: Sequence[Someone]) -> IntArray:
         # Each data set is a node of its own: nobody has counted in its series yet.
         self.home.series_path.unlink(missing_ok=True)
         with tempfile.TemporaryDirectory() as folder, RecordStore(Path(folder) / "records.sqlite") as store:

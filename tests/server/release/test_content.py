@@ -24,38 +24,43 @@ from tests.server.release.counted import World, make_plan, noisy, rich, row
 
 PLAN = make_plan()
 RICH = rich(PLAN)
-CONTENT = RICH.content()
 
 
-def test_every_part_is_there() -> None:
-    assert set(CONTENT) == {
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    """A content in which everything is shown."""
+    return RICH.content()
+
+
+def test_every_part_is_there(whole: dict[str, Any]) -> None:
+    assert set(whole) == {
         "content_version", "label", "synthetic", "regions_drawn", "study", "purpose", "period", "released_on",
         "previous_release_sha256", "tasks", "roles", "areas", "rate_per_reviewed_records", "confidence", "calibration",
         "nodes", "cells", "indicators", "corridors", "series", "coverage", "gate", "suppression", "privacy",
         "measurements_commitment", "responsible_use", "plan_sha256", "model_sha256", "versions"}
-    assert CONTENT["label"] == "SYNTHETIC"
-    assert CONTENT["period"] == {"start": "2026-04-01", "end": "2026-06-30"}
-    assert CONTENT["released_on"] == "2027-02-01"
-    assert CONTENT["plan_sha256"] == PLAN.sha256
-    assert CONTENT["responsible_use"] == RESPONSIBLE_USE
-    assert (CONTENT["rate_per_reviewed_records"], CONTENT["confidence"]) == (10_000, 0.95)
-    assert CONTENT["previous_release_sha256"] is None
+    assert whole["label"] == "SYNTHETIC"
+    assert whole["period"] == {"start": "2026-04-01", "end": "2026-06-30"}
+    assert whole["released_on"] == "2027-02-01"
+    assert whole["plan_sha256"] == PLAN.sha256
+    assert whole["responsible_use"] == RESPONSIBLE_USE
+    assert (whole["rate_per_reviewed_records"], whole["confidence"]) == (10_000, 0.95)
+    assert whole["previous_release_sha256"] is None
 
 
-def test_it_is_plain_json_in_canonical_form() -> None:
-    for content in (CONTENT, *(noisy(PLAN, seed).content() for seed in range(3))):
+def test_it_is_plain_json_in_canonical_form(whole: dict[str, Any]) -> None:
+    for content in (whole, *(noisy(PLAN, seed).content() for seed in range(3))):
         encoded = canonical_json(content)
         assert json.loads(encoded) == content
         assert canonical_json(json.loads(encoded)) == encoded
 
 
-def test_the_same_numbers_give_the_same_bytes() -> None:
-    assert canonical_json(RICH.content()) == canonical_json(CONTENT)
-    assert content_sha256(RICH.content()) == content_sha256(CONTENT)
+def test_the_same_numbers_give_the_same_bytes(whole: dict[str, Any]) -> None:
+    assert canonical_json(RICH.content()) == canonical_json(whole)
+    assert content_sha256(RICH.content()) == content_sha256(whole)
 
 
-def test_places_are_listed_with_their_parents_and_the_protected_last() -> None:
-    areas = CONTENT["areas"]
+def test_places_are_listed_with_their_parents_and_the_protected_last(whole: dict[str, Any]) -> None:
+    areas = whole["areas"]
     assert areas[0] == {"code": "XA", "name": areas[0]["name"], "level": "country", "parent": None,
                         "status": "measured"}
     assert row(areas, "XB-02")["parent"] == "XB:whole"
@@ -64,16 +69,16 @@ def test_places_are_listed_with_their_parents_and_the_protected_last() -> None:
     assert [area["status"] for area in areas] == ["measured"] * 13 + ["protected"]
 
 
-def test_protected_places_have_no_row_anywhere() -> None:
-    text = json.dumps({key: value for key, value in CONTENT.items() if key != "areas"})
+def test_protected_places_have_no_row_anywhere(whole: dict[str, Any]) -> None:
+    text = json.dumps({key: value for key, value in whole.items() if key != "areas"})
     assert "XA-09" not in text
 
 
-def test_coverage_counts_those_in_the_sum_by_kind() -> None:
-    coverage = CONTENT["coverage"]
+def test_coverage_counts_those_in_the_sum_by_kind(whole: dict[str, Any]) -> None:
+    coverage = whole["coverage"]
     assert coverage["in_sum"] == [f"partner-{i}" for i in range(4)]
     assert coverage["partners"] == {"agency": 1, "ngo": 2, "platform": 1}
-    assert set(coverage["areas"]) == {area["code"] for area in CONTENT["areas"][:-1]}
+    assert set(coverage["areas"]) == {area["code"] for area in whole["areas"][:-1]}
     assert coverage["areas"]["XA:south"] == {"agency": 1, "ngo": 2, "platform": 1}
 
 
@@ -86,8 +91,8 @@ def test_suppression_adds_up() -> None:
         assert found["withheld"] == {name: reasons.count(name) for name in dict.fromkeys(reasons) if name}
 
 
-def test_the_gate_and_its_price_are_told() -> None:
-    gate, privacy = CONTENT["gate"], CONTENT["privacy"]
+def test_the_gate_and_its_price_are_told(whole: dict[str, Any]) -> None:
+    gate, privacy = whole["gate"], whole["privacy"]
     assert gate["thresholds"] == {"regions": 104, "super_regions": 197, "countries": 197, "confusion": 143,
                                   "indicators": 197, "corridors": 104}
     assert gate["noise_sd"] == {"regions": 40.0, "super_regions": 80.0, "countries": 80.0, "confusion": 40.0,
@@ -196,8 +201,8 @@ def test_hashes_that_are_none_are_refused(bad: str) -> None:
     refused("commitment", replace(RICH.facts(), commitment=bad))
 
 
-def test_a_previous_release_that_is_not_earlier_is_refused() -> None:
-    refused("previous", RICH.facts(CONTENT))
+def test_a_previous_release_that_is_not_earlier_is_refused(whole: dict[str, Any]) -> None:
+    refused("previous", RICH.facts(whole))
     refused("previous", RICH.facts(rich(make_plan(quarter=3)).content()))
 
 

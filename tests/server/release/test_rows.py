@@ -15,7 +15,12 @@ from tests.server.release.counted import make_plan, noisy, rich, row
 
 PLAN = make_plan()
 RICH = rich(PLAN)
-CONTENT = RICH.content()
+
+
+@pytest.fixture(scope="module")
+def whole() -> dict[str, Any]:
+    """A content in which everything is shown."""
+    return RICH.content()
 
 
 def numbers(value: Any) -> Iterator[int | float]:
@@ -90,11 +95,11 @@ def test_rates_and_what_people_see_of_them() -> None:
     assert display(0.12346, 0.00005, 0.99996) == {"rate": 1235, "lower": 0, "upper": 10_000}
 
 
-def test_a_shown_node_and_cell_hold_what_was_measured_and_made_of_it() -> None:
-    node = row(CONTENT["nodes"], "XA-03", "destination")
+def test_a_shown_node_and_cell_hold_what_was_measured_and_made_of_it(whole: dict[str, Any]) -> None:
+    node = row(whole["nodes"], "XA-03", "destination")
     assert node["measured"] == {"reviewed": 2000}
     assert set(node["adjusted"]) == {"reviewed", "sd"}
-    cell = row(CONTENT["cells"], "XA-03", "destination", "distress")
+    cell = row(whole["cells"], "XA-03", "destination", "distress")
     assert list(cell) == ["area", "level", "role", "task", "status", "band", "measured", "adjusted", "signals",
                           "unclipped", "display", "trend"]
     assert cell["measured"] == {"flagged": 300}
@@ -103,19 +108,19 @@ def test_a_shown_node_and_cell_hold_what_was_measured_and_made_of_it() -> None:
     assert cell["unclipped"]["rate"] == 1176.47
     assert cell["display"]["rate"] == 1176
     assert cell["signals"]["estimate"] == pytest.approx(235.29, abs=0.01)
-    assert row(CONTENT["cells"], "XA", "country", "origin", "distress")["band"] is None
+    assert row(whole["cells"], "XA", "country", "origin", "distress")["band"] is None
 
 
-def test_rows_come_place_by_place_role_by_role_and_task_by_task() -> None:
-    order = [(each["area"], each["role"], each["task"]) for each in CONTENT["cells"]]
-    codes = [area["code"] for area in CONTENT["areas"] if area["status"] == "measured"]
-    assert order == [(code, role, task) for code in codes for role in CONTENT["roles"] for task in CONTENT["tasks"]]
-    assert [(each["area"], each["role"]) for each in CONTENT["nodes"]] == list(dict.fromkeys(
+def test_rows_come_place_by_place_role_by_role_and_task_by_task(whole: dict[str, Any]) -> None:
+    order = [(each["area"], each["role"], each["task"]) for each in whole["cells"]]
+    codes = [area["code"] for area in whole["areas"] if area["status"] == "measured"]
+    assert order == [(code, role, task) for code in codes for role in whole["roles"] for task in whole["tasks"]]
+    assert [(each["area"], each["role"]) for each in whole["nodes"]] == list(dict.fromkeys(
         (area, role) for area, role, _ in order))
 
 
-def test_calibration_tells_errors_and_why_a_model_is_not_used() -> None:
-    first, second = CONTENT["calibration"]
+def test_calibration_tells_errors_and_why_a_model_is_not_used(whole: dict[str, Any]) -> None:
+    first, second = whole["calibration"]
     assert first["measured"] == {"true_positive": 900, "false_negative": 100, "false_positive": 100,
                                  "true_negative": 1900}
     assert (first["usable"], first["reason"]) == (True, None)
@@ -152,13 +157,13 @@ def test_indicators_have_a_row_for_each_place_of_their_level(level: AreaLevel) -
     assert content["indicators"]["level"] == level
 
 
-def test_corridor_rows() -> None:
-    cell = row(CONTENT["corridors"], "XA:north", "XA:south", "distress")
+def test_corridor_rows(whole: dict[str, Any]) -> None:
+    cell = row(whole["corridors"], "XA:north", "XA:south", "distress")
     assert cell["measured"] == {"reviewed": 900, "flagged": 300}
     # (300 / 900 - 0.05) / 0.85 of 900
     assert cell["signals"]["estimate"] == pytest.approx(300.0)
     assert cell["band"]["from"] <= cell["signals"]["lower"]
-    assert len(CONTENT["corridors"]) == 4
+    assert len(whole["corridors"]) == 4
 
 
 def test_the_spread_that_is_told_is_that_of_the_noise() -> None:
