@@ -62,7 +62,7 @@ def count_interval(count: ArrayLike, *, variance: ArrayLike,
     """
     half = two_sided_quantile(confidence) * np.sqrt(variances("variance", variance))
     noisy = finite("count", count)
-    half = np.where(noisy == np.rint(noisy), np.ceil(np.maximum(half - 0.5, 0.0)), half)
+    half = np.where(noisy == np.rint(noisy), np.ceil(half - 0.5), half)
     return noisy - half, noisy + half
 
 
