@@ -440,7 +440,7 @@ class TestLift:
         assert high > upper
 
     @pytest.mark.parametrize("counts", [(10, 19, 100, 5000), (10, -50, 100, 5000), (10, 400, 19, 5000),
-                                        (10, 400, -60, 5000), (10, 400, 15, 18)])
+                                        (10, 400, -60, 5000), (10, 400, 25, 18)])
     def test_unbounded_is_nan(self, counts: tuple[int, int, int, int]) -> None:
         assert np.isnan(lift_interval(*counts, variance=100)).all()
 
