@@ -59,7 +59,9 @@ def signed_score(shares: Sequence[NoisyShares], weights: Sequence[FloatArray], v
         pulls = [w * share.variance(p) for w, share, p in zip(weights, shares, fitted, strict=True)]
         total = sum((w * pull for w, pull in zip(weights, pulls, strict=True)), start=np.zeros(()))
         excess = divide(gap, total, otherwise=0.0)
-        fitted = [p - excess * pull for p, pull in zip(observed, pulls, strict=True)]
+        # Exact shares beyond what can be, as 1.5, do not vary, and so have nothing to give way by: they stay there.
+        fitted = [np.where(total == 0.0, old, p - excess * pull)
+                  for old, p, pull in zip(fitted, observed, pulls, strict=True)]
     squares = np.zeros(())
     for share, seen, fit in zip(shares, observed, fitted, strict=True):
         squares = squares + divide((seen - fit) ** 2, share.variance(fit), otherwise=np.where(seen == fit, 0.0, np.inf))

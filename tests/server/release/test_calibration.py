@@ -86,6 +86,8 @@ class TestUsable:
         ("too few people without", (82, 18, 1, 11)),
         ("a negative number of people with a signal", (-8, -4, 20, 380)),
         ("a negative number of people without", (82, 18, -30, 10)),
+        ("perhaps nobody with a signal, though many are flagged", (20, -8, 20, 380)),
+        ("perhaps nobody without, though few are flagged", (82, 18, -8, 20)),
         ("nobody with a signal", (0, 0, 20, 380)),
         ("nobody at all", (0, 0, 0, 0)),
         ("may have looked good by luck", (12, 12, 20, 380)),

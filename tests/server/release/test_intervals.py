@@ -249,6 +249,13 @@ class TestCorrected:
                                    calibration=Calibration.of(*counts, noise_variance=100))
         assert np.isnan(rates).all()
 
+    def test_less_confidence_needs_to_know_less(self) -> None:
+        # s - f = 0.3 with standard deviation 0.17: not 0 at 80 %, perhaps 0 at 95 %.
+        barely = Calibration.of(25, 25, 10, 40, noise_variance=100)
+        cell: dict[str, Any] = {"flagged_variance": 9, "reviewed_variance": 9, "calibration": barely}
+        assert np.isfinite(corrected_interval(300, 1000, **cell, confidence=0.8)).all()
+        assert np.isnan(corrected_interval(300, 1000, **cell, confidence=0.95)).all()
+
     @pytest.mark.parametrize(("reviewed", "rate", "sd"), [
         (100, 0.3, 3), (300, 0.1, 10), (1000, 0.02, 3), (1000, 0.7, 30), (5000, 0.0, 10), (50_000, 0.005, 30),
     ])
@@ -286,6 +293,18 @@ class TestSignalCount:
         assert estimate == pytest.approx((115 - 100) / 0.75)
         variance = 100 + 0.05**2 * 400 + 10 * 0.8 * 0.2 + 1990 * 0.05 * 0.95
         assert sd == pytest.approx(math.sqrt(variance) / 0.75, rel=1e-6)
+
+    @pytest.mark.parametrize(("reviewed", "minimum_count"), [(2000, 11), (600, 401), (-40, 61)])
+    def test_a_cell_with_just_too_few_has_the_sd_of_the_docstring(self, reviewed: int, minimum_count: int) -> None:
+        # As many flags as k - 1 signals make on average fit the labelled set as it is: nothing is left to fit.
+        few, others, s, f = minimum_count - 1, reviewed - minimum_count + 1, 0.825, 0.05
+        estimate, sd = signal_count(few * s + others * f, reviewed, flagged_variance=100, reviewed_variance=400,
+                                    calibration=TYPICAL, minimum_count=minimum_count)
+        of_s = (100 * ((1 - s) ** 2 + s**2) + 400 * s * (1 - s)) / 400**2
+        of_f = (100 * ((1 - f) ** 2 + f**2) + 400 * f * (1 - f)) / 400**2
+        variance = (100 + f**2 * 400 + few * s * (1 - s) + max(others, 0) * f * (1 - f)
+                    + few**2 * of_s + others**2 * of_f)
+        assert (estimate, sd) == pytest.approx((few, math.sqrt(variance) / 0.775))
 
     def test_a_perfect_classifier_leaves_the_noise(self) -> None:
         estimate, sd = signal_count(46, 900, flagged_variance=225, reviewed_variance=225, calibration=PERFECT,
@@ -421,7 +440,7 @@ class TestLift:
         assert high > upper
 
     @pytest.mark.parametrize("counts", [(10, 19, 100, 5000), (10, -50, 100, 5000), (10, 400, 19, 5000),
-                                        (10, 400, -60, 5000), (10, 400, 15, 18)])
+                                        (10, 400, -60, 5000), (10, 400, 25, 18)])
     def test_unbounded_is_nan(self, counts: tuple[int, int, int, int]) -> None:
         assert np.isnan(lift_interval(*counts, variance=100)).all()
 

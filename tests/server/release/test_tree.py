@@ -128,12 +128,14 @@ def test_a_family_that_is_not_complete_is_left_as_it_was_but_not_its_own_familie
 
 
 def test_an_unused_node_comes_back_as_it_was_and_tells_nothing() -> None:
-    parent = [-1, 0, 0, 1, 1]
+    parent = [-1, 0, 0, 1, 1, 2]
     for left in (NAN, math.inf, 5.0):
-        values, variances = make_consistent(column(100, left, 30, 10, 20), column(1, NAN, 1, 1, 1), parent,
-                                            column(False, True, False, False, False))
-        np.testing.assert_array_equal(values, column(100, left, 30, 10, 20))
-        np.testing.assert_array_equal(variances, column(1, NAN, 1, 1, 1))
+        with np.errstate(all="raise"):
+            values, variances = make_consistent(
+                column(100, left, left, 10, 20, left), column(1, NAN, NAN, 1, 1, NAN), parent,
+                column(False, True, False, False, False, False))
+        np.testing.assert_array_equal(values, column(100, left, left, 10, 20, left))
+        np.testing.assert_array_equal(variances, column(1, NAN, NAN, 1, 1, NAN))
 
 
 def test_what_is_passed_in_is_not_changed() -> None:
