@@ -243,6 +243,14 @@ def test_alaska_and_hawaii_lie_in_boxes_below_the_other_states() -> None:
     assert without.height < drawing.height
 
 
+def test_a_border_along_a_parallel_is_drawn_as_a_curve() -> None:
+    (shape,) = (shape for shape in _draw("US", ["US-CO"]).shapes)
+    (ring,) = _rings(shape.path)
+    # Colorado is seven degrees wide with next to no corners, and a degree is about 20 units of the drawing.
+    assert np.hypot(*np.diff(ring, axis=0).T).max() < 25
+    assert np.ptp(ring[:, 0]) > 100
+
+
 @pytest.mark.parametrize(("country", "region", "widest"), [("RU", "RU-CHU", 0.25), ("FJ", "FJ-N", 0.65)])
 def test_a_region_across_the_antimeridian_is_in_one_place(country: str, region: str, widest: float) -> None:
     drawing = _draw(country)
