@@ -1,4 +1,4 @@
-"""The page in a real browser: opens from a file, sends nothing, works by mouse and by keyboard, fits a phone and paper."""
+"""The page in a real browser: opens from a file, sends nothing, works by mouse and keyboard, fits phones and paper."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def visible(page: Page, selector: str) -> int:
 
 
 def spilling(page: Page, width: int) -> list[str]:
-    """Elements that reach beyond the right edge, but for those that are hidden or in a region that scrolls by itself."""
+    """Elements that reach beyond the right edge, but for hidden ones and those in a part that scrolls by itself."""
     found: list[str] = page.evaluate("""width => {
         const hidden = e => e && (getComputedStyle(e).clipPath !== 'none' || hidden(e.parentElement));
         return [...document.querySelectorAll('body *')].filter(
@@ -129,7 +129,7 @@ def test_switches_by_mouse(browser: Browser, files: dict[str, Path]) -> None:
                             ("origin", ["Origin"]), ("pair", ["Origin", "Destination"])):
             page.locator(f"label:has(#role-{role})").click()
             assert names(page, ".panel h3") == shown
-            assert visible(page, ".task-recruitment tbody.role") == 3 * len(shown)
+            assert visible(page, "section.task-recruitment tbody.role") == 3 * len(shown)
             assert visible(page, ".lifts td.role") == 14 * len(shown)
         page.locator("label:has(#task-distress)").click()
         assert names(page, "section.task h2") == ["Distress: signals in 10,000 reviewed records"]
