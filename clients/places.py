@@ -37,7 +37,7 @@ class Places:
     """Where one person counts.
 
     Attributes:
-        mentions: the cells of the regional table.
+        mentions: the cells of the tables by place.
         corridor: row of the record and position of the pair in the plan's list, or None.
         labelled: by position of the task, row of the record and whether its label is positive.
     """

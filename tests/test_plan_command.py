@@ -101,7 +101,7 @@ def test_settings_are_priced_as_simulate_would_run_them() -> None:
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)["price"]
     assert 0.9 < told["training"] <= 1.0
-    assert 0.4 < told["statistics"] <= 0.5
+    assert 0.9 < told["statistics"] <= 1.0
     assert told["delta"] == 1e-5
 
 

@@ -1,7 +1,7 @@
 """The one place that says what a study promises, and why. The whole argument, with sources, is in docs/guarantee.md.
 
 **Claim.** Let two data sets of one partner differ in one slot, which holds a person in one and a null person in the
-other. Everything that leaves the partner in a study (every model update of every round, and the noisy table) is then
+other. Everything that leaves the partner in a study (every model update of every round, and the noisy tables) is then
 (epsilon, delta)-indistinguishable, for the epsilon that `price` gives at the plan's delta.
 
 **Why.** In each step a slot's contribution is its person's clipped gradient as a vector of integers of norm at most
@@ -12,16 +12,18 @@ enter by independent coins; should a partner hold more people than its public ba
 own all the same, and nobody is displaced. Were the noise a rounded normal variable, this would be the subsampled
 Gaussian mechanism, rounded afterwards (Abadi et al. 2016, arXiv:1607.00133; Mironov et al. 2019, arXiv:1908.10530),
 composed over all steps. A discrete Gaussian of so large a scale is as good as a rounded one, up to what `grid_cost`
-adds to epsilon and delta, which every figure has kept aside. Each table moves by at most one in each of a fixed number
-of entries (`federation.statistics`) and carries discrete Gaussian noise (Canonne, Kamath and Steinke 2020,
-arXiv:2004.00010). Which of a year's releases a person counts in is drawn for each person by a secret of the partner's
-and depends on nobody else; the price is that of somebody who counts in this one. Where a part is summed securely
-(`Aggregation.SECURE`), a partner's own numbers never leave it: what is indistinguishable is the sum, whose noise is
-made up of shares (`federation.privacy.distributed`). It is charged at the noise of `quorum - colluders` of them, the
-least that a sum which partners unmask can carry, and a step is then a step of the whole federation. The whole is
-composed in one privacy loss distribution, rounded up. Number of steps, divisor and noise are constants of the signed
-plan, so they tell nothing about the data. Averaging, weight decay and everything the coordinator does afterwards is
-post-processing.
+adds to epsilon and delta, which every figure has kept aside. Each table but that of a series moves by at most one in
+each of a fixed number of entries (`federation.statistics`) and carries discrete Gaussian noise (Canonne, Kamath and
+Steinke 2020, arXiv:2004.00010). Which of a year's releases a person counts in is drawn for each person by a secret of
+the partner's and depends on nobody else; the price is that of somebody who counts in this one. In the table of a series
+a person moves each of `1 + tasks` entries by c_0 = 256 in the release in which they count and by less in later ones
+(`federation.privacy.series`), so each release is charged at c_0: that covers whichever releases a partner takes part
+in, since smaller shifts cost less. Where a part is summed securely (`Aggregation.SECURE`), a partner's own numbers
+never leave it: what is indistinguishable is the sum, whose noise is made up of shares
+(`federation.privacy.distributed`). It is charged at the noise of `quorum - colluders` of them, the least that a sum
+which partners unmask can carry, and a step is then a step of the whole federation. The whole is composed in one privacy
+loss distribution, rounded up. Number of steps, divisor and noise are constants of the signed plan, so they tell nothing
+about the data. Averaging, weight decay and everything the coordinator does afterwards is post-processing.
 
 **Argued, not proved.** That NumPy's tanh gives a number the same result wherever it stands in an array (tested); that
 ChaCha20's key stream is as good as random; that no timing or other side channel is read. For a model that is no

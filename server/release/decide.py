@@ -142,8 +142,8 @@ def _calibrations(measurements: Measurements) -> tuple[Calibration, ...]:
 
 def enough_labelled(plan: StudyPlan, known: Calibration) -> bool:
     """Whether there are enough people of either label for the model's errors to be shown."""
-    threshold = _threshold(plan, 2 * known.noise_variance)
-    return known.tp + known.fn >= threshold and known.fp + known.tn >= threshold
+    threshold = _threshold(plan, 2 * float(known.noise_variance))
+    return bool(known.tp + known.fn >= threshold and known.fp + known.tn >= threshold)
 
 
 def decide_records(plan: StudyPlan, nodes: Nodes, coverage: Coverage, one_partner: BoolArray) -> Reasons:
@@ -161,10 +161,10 @@ def decide_rates(plan: StudyPlan, nodes: Nodes, records: Reasons, calibrations: 
 
 def _rates(plan: StudyPlan, flagged: FloatArray, reviewed: FloatArray, variance: FloatArray | float, records: Reasons,
            calibration: Calibration) -> Reasons:
-    variances = {"flagged_variance": variance, "reviewed_variance": variance}
-    value, lower, upper = corrected_interval(flagged, reviewed, **variances, calibration=calibration)
-    signals, sd = signal_count(flagged, reviewed, **variances, calibration=calibration,
-                               minimum_count=plan.release.minimum_count)
+    value, lower, upper = corrected_interval(flagged, reviewed, flagged_variance=variance, reviewed_variance=variance,
+                                             calibration=calibration)
+    signals, sd = signal_count(flagged, reviewed, flagged_variance=variance, reviewed_variance=variance,
+                               calibration=calibration, minimum_count=plan.release.minimum_count)
     return rate_reasons(records, usable=bool(calibration.usable(plan.release.least_youden)), signals=signals, sd=sd,
                         value=value, lower=lower, upper=upper, rule=plan.release)
 

@@ -109,9 +109,11 @@ def derive_series(gated: GatedSeries, calibrations: tuple[Calibration, ...]) -> 
 def _task(calibration: Calibration, flagged: FloatArray, flagged_variance: FloatArray, reviewed: FloatArray,
           reviewed_variance: FloatArray, minimum_count: int) -> tuple[FloatArray, ...]:
     """Rate, interval, signals and their standard deviation of one task; NaN where anything they need is."""
-    variances = {"flagged_variance": flagged_variance, "reviewed_variance": reviewed_variance}
-    figures = (*corrected_interval(flagged, reviewed, **variances, calibration=calibration),
-               *signal_count(flagged, reviewed, **variances, calibration=calibration, minimum_count=minimum_count))
+    figures = (
+        *corrected_interval(flagged, reviewed, flagged_variance=flagged_variance, reviewed_variance=reviewed_variance,
+                            calibration=calibration),
+        *signal_count(flagged, reviewed, flagged_variance=flagged_variance, reviewed_variance=reviewed_variance,
+                      calibration=calibration, minimum_count=minimum_count))
     return tuple(np.where(np.isnan(flagged), np.nan, figure) for figure in figures)
 
 
@@ -171,8 +173,9 @@ def derive_trend(plan: StudyPlan, nodes: Nodes, rates: Rates, previous: Mapping[
             old.append([known[name] / previous["rate_per_reviewed_records"] for name in ("rate", "lower", "upper")])
     if not where:
         return {}
-    index, then = tuple(np.array(where).T), np.array(old).T
-    figures = np.stack(difference_interval(*then, rates.value[index], rates.lower[index], rates.upper[index]), axis=-1)
+    index, (value, lower_then, upper_then) = tuple(np.array(where).T), np.array(old).T
+    figures = np.stack(difference_interval(value, lower_then, upper_then, rates.value[index], rates.lower[index],
+                                           rates.upper[index]), axis=-1)
     return {at: {"class": _sign(lower, upper, Trend.ROSE, Trend.FELL, Trend.NO_CLEAR_CHANGE), "difference": difference,
                  "lower": lower, "upper": upper}
             for at, (difference, lower, upper) in zip(where, figures.tolist(), strict=True)}

@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from federation.plan import StudyPlan
 from federation.randomness import RandomStream
 from federation.statistics import Measurements
 from federation.taxonomy import AreaLevel, RegionRole, Task
@@ -44,10 +45,14 @@ EMPTY, SIGNAL_FREE = 2, 2
 """Regions without records, and regions with records but without a signal: the first of the list."""
 
 
-def country(*, epsilon: float, seed: int, people: int) -> Truth:
-    """The truth of the study: sizes and rates of fifty regions, heavy-tailed, in no particular order."""
+def study_plan(epsilon: float) -> StudyPlan:
+    """Fifty regions in ten super-regions, one role, one task."""
     codes, groups = invented_regions(50, 10)
-    plan = release_plan(codes, groups, roles=(RegionRole.ORIGIN,), tasks=(Task.RECRUITMENT,), epsilon=epsilon)
+    return release_plan(codes, groups, roles=(RegionRole.ORIGIN,), tasks=(Task.RECRUITMENT,), epsilon=epsilon)
+
+
+def country(plan: StudyPlan, *, seed: int, people: int) -> Truth:
+    """The truth of the study: sizes and rates of fifty regions, heavy-tailed, in no particular order."""
     rng = np.random.default_rng(seed)
     sizes = np.maximum(40, rng.lognormal(np.log(people), 1.0, 50)).astype(np.int64)
     rates = rng.beta(1.5, 10.0, 50)
@@ -145,7 +150,7 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Simulate releases and hold them against their truth."""
-    found = figures(run(country(epsilon=epsilon, seed=seed, people=people), releases=releases, seed=seed))
+    found = figures(run(country(study_plan(epsilon), seed=seed, people=people), releases=releases, seed=seed))
     missed = set(misses(found))
     if as_json:
         typer.echo(json.dumps({"figures": found, "missed": sorted(missed)}, indent=1))

@@ -372,7 +372,7 @@ def draws(home: NodeHome, plan: StudyPlan, count: int) -> IntArray:
 
 
 def test_each_family_carries_noise_of_its_own_scale_in_every_entry(home: NodeHome) -> None:
-    scales = {family: 2.0 + 3.0 * number for number, family in enumerate(Family)}
+    scales = {family: 2.0 + 3.0 * number for number, family in enumerate(PLAN.statistics.families)}
     plan = counting(PLAN, noise_scales=scales)
     noise, layout = draws(home, plan, 400), TableLayout(plan)
     for family, block in layout.blocks.items():

@@ -27,6 +27,7 @@ WIDE = replace(NARROW, round=40.0, study=40.0, year=40.0, total=40.0)
 TABLES = (DiscreteGaussianTable(scale=12.0, entries=3), DiscreteGaussianTable(scale=20.0, entries=2),
           DiscreteGaussianTable(scale=55.0, entries=28), DiscreteGaussianTable(scale=20.0, entries=1))
 PLAN = make_plan()
+GOOD = {"scale": 12.0, "entries": 3, "shift": 1}
 Tables = tuple[DiscreteGaussianTable, ...]
 
 
@@ -121,7 +122,7 @@ def test_an_entry_of_tables_comes_back_as_it_was(tmp_path: Path) -> None:
     entries = [decode(canonical_json(body)) for body in bodies if body]
     held, reserved = (next(one for one in entries if isinstance(one, kind)) for kind in (StudyHeld, Reserved))
     assert reserved.event == TablesEvent(tables=tuple(
-        NoisyTable(scale=table.scale, entries=table.entries) for table in TABLES)) == held.stages[1].event
+        NoisyTable(scale=table.scale, entries=table.entries, shift=1) for table in TABLES)) == held.stages[1].event
     assert reserved.event.events() == TABLES
     assert held.stages[1].whole() == tuple(replace(table, entries=2 * table.entries) for table in TABLES)
     assert any(isinstance(entry, Committed) for entry in entries)
@@ -129,19 +130,22 @@ def test_an_entry_of_tables_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("tables", [
-    [], [{"scale": 12.0, "entries": 3}] * 33, [{"scale": 0.0, "entries": 3}], [{"scale": 12.0, "entries": 0}],
-    [{"scale": 12.0}], [{"scale": 12.0, "entries": 3, "shift": 2}], [{"scale": "12.0", "entries": 3}],
-    [{"scale": 12.0, "entries": 3.5}], [{"scale": 1e7, "entries": 3}], [{"scale": None, "entries": 3}], None, 12])
+    [], [GOOD] * 33, [GOOD | {"scale": 0.0}], [GOOD | {"entries": 0}], [GOOD | {"shift": 0}],
+    [{"scale": 12.0, "shift": 1}], [{"scale": 12.0, "entries": 3}], [GOOD | {"slots": 2}], [GOOD | {"scale": "12.0"}],
+    [GOOD | {"entries": 3.5}], [GOOD | {"scale": 1e7}], [GOOD | {"scale": None}], None, 12])
 def test_tables_that_are_none_are_no_entry(tables: object) -> None:
-    good = {"mechanism": "discrete_gaussian_tables", "tables": [{"scale": 12.0, "entries": 3}]}
+    good = {"mechanism": "discrete_gaussian_tables", "tables": [GOOD]}
     TablesEvent.model_validate_json(json.dumps(good))
     with pytest.raises(ValidationError):
         TablesEvent.model_validate_json(json.dumps(good | {"tables": tables}))
 
 
-def test_somebody_at_several_partners_is_no_entry_of_one_partners_account() -> None:
-    with pytest.raises(ValueError, match="shift is 2, expected 1"):
-        PlannedStage.tables(1, [TABLES[0], replace(TABLES[1], shift=2)])
+def test_a_table_in_smaller_units_is_charged_for_what_a_person_moves() -> None:
+    series = DiscreteGaussianTable(scale=3000.0, entries=3, shift=256)
+    planned = PlannedStage.tables(2, (*TABLES, series))
+    assert planned.whole()[-1] == replace(series, entries=6)
+    assert planned.event.events()[-1] == series
+
 
 
 def test_a_table_that_was_made_cheaper_on_disk_is_found(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from clients.findings import TABLES as NAMED_TABLES
 from clients.policy import Ceilings, Policy
 from federation.errors import InputError
 from federation.plan import StudyPlan
+from federation.plan_parts import SeriesSpec
 from federation.privacy.guarantee import price
-from federation.taxonomy import Family
+from federation.statistics import shift_of
+from federation.taxonomy import AreaLevel, Family
 from tests.worlds import POLICY, make_plan, make_statistics
 
 TREE = POLICY.model_dump(mode="json")
@@ -287,7 +290,7 @@ def test_a_partner_may_take_part_in_the_tables_that_it_wants(name: str) -> None:
 def test_every_family_of_tables_is_under_one_of_the_names_that_rules_know() -> None:
     assert sorted(family for families in NAMED_TABLES.values() for family in families) == sorted(Family)
     (kept,) = (finding for finding in POLICY.findings(PLAN) if finding.rule == "statistics")
-    assert set(kept.asked.split(", ")) == set(NAMED_TABLES)
+    assert set(kept.asked.split(", ")) == set(NAMED_TABLES) - {"series"}
     # The regional table cannot be left out of a plan, nor can it be left to the others.
     least = PLAN.model_copy(update={"statistics": make_statistics(
         noise_scale=3.0, aggregation=PLAN.statistics.aggregation, indicators=None, corridors=(), super_regions=())})
@@ -296,9 +299,28 @@ def test_every_family_of_tables_is_under_one_of_the_names_that_rules_know() -> N
     assert broken["statistics"].asked == "regional_table"
 
 
+def with_series(**statistics: Any) -> StudyPlan:
+    series = SeriesSpec(name="borders", index=1, level=AreaLevel.COUNTRY)
+    return PLAN.model_copy(update={"statistics": make_statistics(
+        noise_scale=3.0, aggregation=PLAN.statistics.aggregation, series=series, **statistics)})
+
+
+def test_a_running_total_is_a_table_of_its_own_for_the_rules() -> None:
+    three = ["regional_table", "indicators", "corridors"]
+    (broken,) = (finding for finding in parse(changed(statistics=three)).findings(with_series()) if not finding.met)
+    assert (broken.rule, broken.asked, broken.allowed) == ("statistics", ", ".join([*three, "series"]),
+                                                           ", ".join(three))
+    parse(changed(statistics=[*three, "series"])).check(with_series())
+    # A new partner's rules have it only once somebody has put it there.
+    assert "series" not in yaml.safe_load(files("clients").joinpath("policy_template.yaml").read_text())["statistics"]
+
+
 @pytest.mark.parametrize("family", Family)
 def test_the_table_with_the_least_noise_is_held_against_the_rule(family: Family) -> None:
-    scales = {**PLAN.statistics.noise_scales, family: 2.9}
-    plan = PLAN.model_copy(update={"statistics": PLAN.statistics.model_copy(update={"noise_scales": scales})})
-    met = {finding.rule: finding.met for finding in parse(changed(least_table_noise_scale=3.0)).findings(plan)}
-    assert met["least_table_noise_scale"] is False
+    spec = with_series().statistics
+    for people, met in ((2.9, False), (3.0, True)):
+        # In people, whatever the units of the table.
+        scales = {**spec.noise_scales, family: people * shift_of(family)}
+        plan = PLAN.model_copy(update={"statistics": spec.model_copy(update={"noise_scales": scales})})
+        found = {finding.rule: finding.met for finding in parse(changed(least_table_noise_scale=3.0)).findings(plan)}
+        assert found["least_table_noise_scale"] is met

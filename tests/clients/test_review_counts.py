@@ -8,9 +8,9 @@ import pytest
 
 from clients.review_counts import how_counts_leave, what_is_counted
 from federation.plan import StudyPlan
-from federation.plan_parts import AppearancesSpec, IndicatorsSpec
+from federation.plan_parts import AppearancesSpec, IndicatorsSpec, SeriesSpec
 from federation.statistics import TableLayout
-from federation.taxonomy import AreaLevel, Family
+from federation.taxonomy import AreaLevel
 from tests.worlds import TAGS, make_plan, make_statistics
 
 PLAN = make_plan()
@@ -25,7 +25,7 @@ def plan(*, secure: bool = False, **statistics: Any) -> StudyPlan:
 def test_the_most_that_one_person_moves_is_that_of_all_tables_together() -> None:
     told, blocks = " ".join(how_counts_leave(PLAN)), TableLayout(PLAN).blocks
     moved = sum(block.entries for block in blocks.values())
-    assert f"One list of {TableLayout(PLAN).length} numbers in {len(Family)} tables" in told
+    assert f"One list of {TableLayout(PLAN).length} numbers in {len(PLAN.statistics.families)} tables" in told
     assert f"One person here moves at most {moved} of them, each by 1." in told
     for block in blocks.values():
         assert f": {block.size}" in told
@@ -56,6 +56,18 @@ def test_only_what_is_counted_is_told() -> None:
         assert words in least
     by_region = " ".join(what_is_counted(plan(indicators=IndicatorsSpec(level=AreaLevel.REGION, tags=TAGS[:1]))))
     assert "which indicators were noted, of 1 that are listed, by region" in by_region
+
+
+def test_a_running_total_is_told_with_what_it_makes_the_node_remember() -> None:
+    told = " ".join([*what_is_counted(PLAN), *how_counts_leave(PLAN)])
+    assert "unning total" not in told
+    with_series = plan(series=SeriesSpec(name="borders", index=4, level=AreaLevel.COUNTRY))
+    told = " ".join([*what_is_counted(with_series), *how_counts_leave(with_series)])
+    assert "how many people have counted in series borders so far, of which this is release 4, by country" in told
+    assert "this node notes under a pseudonym who has counted" in told
+    assert "also after the records are gone" in told
+    moved = sum(block.entries for block in TableLayout(with_series).blocks.values())
+    assert f"moves at most {moved} of them, each by 1. (In the running total, 256 stand for 1.)" in told
 
 
 def test_protected_regions_are_named_and_not_among_those_counted() -> None:

@@ -83,8 +83,8 @@ def test_erasure_leaves_no_byte(store: RecordStore, tmp_path: Path) -> None:
 
 
 def test_frame(store: RecordStore) -> None:
-    assert list(store.frame(TODAY).columns) == ["record_id", "unit_key", "has_person", "text", "language", "regions",
-                                                 "labels"]
+    assert list(store.frame(TODAY).columns) == [
+        "record_id", "unit_key", "has_person", "text", "language", "observed_at", "regions", "labels", "indicators"]
     labels = [{"task": "distress", "value": "negative", "provenance": "human_expert"},
               {"task": "distress", "value": "positive", "provenance": "weak"}]
     store.add([record(9, actor_key=None, labels=labels, regions=[{"code": "RO-IS", "role": "origin"}]), record(2)])
@@ -94,6 +94,8 @@ def test_frame(store: RecordStore) -> None:
     assert list(frame["has_person"]) == [True, False]
     assert frame["regions"][1] == [("RO-IS", "origin")]
     assert frame["labels"][1] == {"distress": "negative"}
+    assert frame["observed_at"][1] == record(9).observed_at
+    assert frame["indicators"][1] == {tag: mark.value for tag, mark in record(9).indicators.items()}
 
 
 def test_pages(store: RecordStore) -> None:

@@ -59,8 +59,8 @@ def test_shares_decide_who_gets_the_budget(plan: StudyPlan, tmp_path: Path) -> N
         spent = {one: entries_of(of, one) / scale**2 for one, scale in of.statistics.noise_scales.items()}
         return spent[family] / sum(spent.values())
 
-    total = 10 + 2 + 1 + 4 + 2 + 1 + 1
-    assert part(plan, Family.REGIONS) == pytest.approx(10 / total, rel=0.02)
+    total = 12 + 1 + 0.5 + 4 + 2 + 0.5 + 0.5
+    assert part(plan, Family.REGIONS) == pytest.approx(12 / total, rel=0.02)
     assert part(plan, Family.CONFUSION) == pytest.approx(4 / total, rel=0.02)
     more = composed(tmp_path, "statistics.shares.confusion=21")
     assert part(more, Family.CONFUSION) == pytest.approx(21 / (total - 4 + 21), rel=0.02)

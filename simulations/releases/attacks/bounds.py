@@ -11,7 +11,7 @@ releases and replaced by the ends of their Clopper-Pearson intervals (privacy.md
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,7 +96,7 @@ def best_event(score: FloatArray, other: FloatArray, claims: Mapping[float, floa
 
 def _choose(one: FloatArray, two: FloatArray, delta: float) -> tuple[float, float]:
     """A threshold that promises much, and what it promises."""
-    thresholds: Sequence[float] = np.unique(np.quantile(np.concatenate([one, two]), np.linspace(0, 1, _THRESHOLDS)))
+    thresholds = np.unique(np.quantile(np.concatenate([one, two]), np.linspace(0, 1, _THRESHOLDS)))
     promises = [epsilon_lower(int((one >= t).sum()), len(one), int((two >= t).sum()), len(two), delta=delta)
                 for t in thresholds]
     at = int(np.argmax(promises))

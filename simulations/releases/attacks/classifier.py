@@ -23,15 +23,17 @@ from federation.randomness import RandomStream
 from federation.statistics import IntArray, Measurements
 from federation.taxonomy import Family
 from server.release import decide
-from server.release.gate import REASONS, Reasons, Withheld
+from server.release.gate import REASONS, Reasons, Withheld, dominated, records_reasons
 from server.release.nodes import Nodes
 from simulations.releases.attacks.bounds import ALPHA, Bound, epsilon_lower
 from simulations.releases.attacks.pairs import Pair
 from simulations.releases.attacks.people import Counter
 from simulations.releases.attacks.worlds import Mechanism, content_of, measurements, unpriced
 
-PARTS = ("nodes", "cells", "indicators", "corridors", "calibration", "suppression")
+PARTS = ("nodes", "cells", "indicators", "corridors", "series", "calibration", "suppression")
 """What of a content depends on data at all."""
+TO_LEARN = 0.4
+"""Share of the contents to learn from. The bound rests on the number of the others."""
 Leak = Callable[[Measurements], AbstractContextManager[Any]]
 """A mistake in the gate, made with the true numbers at hand."""
 
@@ -61,17 +63,17 @@ class Guess:
 
 def guess(contents: tuple[Sequence[dict[str, Any]], Sequence[dict[str, Any]]], *, delta: float, claimed: float,
           alpha: float) -> Guess:
-    """Learn from the first half of either side's contents and guess the other half."""
+    """Learn from the first of either side's contents and guess the others."""
     found = [[dict(features({part: content[part] for part in PARTS})) for content in side] for side in contents]
-    half = [len(side) // 2 for side in found]
-    learned, tried = ([*one[a], *two[b]] for one, two, a, b in (
-        (*found, slice(half[0]), slice(half[1])), (*found, slice(half[0], None), slice(half[1], None))))
+    learnt = [int(TO_LEARN * len(side)) for side in found]
+    learned = [each for side, first in zip(found, learnt, strict=True) for each in side[:first]]
+    tried = [each for side, first in zip(found, learnt, strict=True) for each in side[first:]]
     names = {name: i for i, name in enumerate(dict.fromkeys(name for each in learned for name in each))}
-    answers = np.repeat([1, 0], half)
+    answers = np.repeat([1, 0], learnt)
     scaler = StandardScaler().fit(_matrix(learned, names))
     model = LogisticRegression(C=0.1, max_iter=300).fit(scaler.transform(_matrix(learned, names)), answers)
     said = model.predict(scaler.transform(_matrix(tried, names)))
-    yes = len(found[0]) - half[0]
+    yes = len(found[0]) - learnt[0]
     bound = max(_bound(said[:yes], said[yes:], delta, alpha / 2),
                 _bound(1 - said[yes:], 1 - said[:yes], delta, alpha / 2))
     right = np.concatenate([said[:yes], 1 - said[yes:]])
@@ -109,7 +111,7 @@ def classify(pairs: Sequence[Pair], counter: Counter, claimed: float, *, release
         pairs: of neighbouring data sets.
         counter: counts their people.
         claimed: epsilon of the tables at the plan's delta.
-        releases: contents of each data set, half of them to learn from.
+        releases: contents of each data set.
         seed: of the noise.
         leak: a mistake to make.
     """
@@ -133,11 +135,11 @@ def classify(pairs: Sequence[Pair], counter: Counter, claimed: float, *, release
 
 def reason_of_true_records(truth: Measurements) -> AbstractContextManager[Any]:
     """Say "too few records" where there truly are fewer than k, and show all others."""
-    honest, counts = decide.records_reasons, Nodes.of(truth).reviewed
+    counts = Nodes.of(truth).reviewed
     few = 1 + REASONS.index(Withheld.TOO_FEW_RECORDS)
 
     def leaky(reviewed: npt.NDArray[np.float64], **rules: Any) -> Reasons:
-        found = honest(np.full_like(reviewed, np.inf), **rules)
+        found = records_reasons(np.full_like(reviewed, np.inf), **rules)
         found[(found == 0) & (counts < truth.layout.plan.release.minimum_count)] = few
         return found
 
@@ -146,10 +148,8 @@ def reason_of_true_records(truth: Measurements) -> AbstractContextManager[Any]:
 
 def true_dominance(truth: Measurements) -> AbstractContextManager[Any]:
     """Judge by the true numbers of people whether one partner makes up a place."""
-    honest = decide.dominated
-
     def leaky(_: IntArray, *args: Any, **rules: Any) -> npt.NDArray[np.bool_]:
-        return honest(truth.table(Family.DOMINANCE), *args, **rules)
+        return dominated(truth.table(Family.DOMINANCE), *args, **rules)
 
     return patch.object(decide, "dominated", leaky)
 

@@ -26,6 +26,7 @@ from simulations.releases.attacks.worlds import REGIONS, TAGS, Mechanism
 
 _STILL = 4
 """Entries that do not differ are drawn too, so many of them: they must not help."""
+_LOT = 50_000
 _EXACT = 0.05
 """Stands for the spread of an entry without noise."""
 
@@ -103,13 +104,18 @@ def tell_apart(plan: StudyPlan, vectors: tuple[IntArray, IntArray], claimed: dic
     columns = np.concatenate([moved, still])
     spread = np.maximum(mechanism.spread(), _EXACT)[columns]
     weight = (vectors[0] - vectors[1])[columns] / spread**2
-    scores = [(mechanism.releases(vector, releases, stream, columns) - vectors[1][columns]) @ weight
-              for vector in vectors]
+    scores = [np.concatenate([(mechanism.releases(vector, lot, stream, columns) - vectors[1][columns]) @ weight
+                              for lot in _lots(releases)]) for vector in vectors]
     if leak and leak.margins:
         exact = [float(TableLayout(plan).table(vector, leak.margins).sum()) for vector in vectors]
         scores = [score + (margin - exact[1]) * (exact[0] - exact[1]) / _EXACT**2
                   for score, margin in zip(scores, exact, strict=True)]
     return best_event(scores[0], scores[1], claimed)
+
+
+def _lots(releases: int) -> list[int]:
+    """A million vectors at once would not fit into memory."""
+    return [min(_LOT, releases - done) for done in range(0, releases, _LOT)]
 
 
 def differencing(plan: StudyPlan, counter: Counter, claimed: dict[float, float], *, releases: int, seed: int,

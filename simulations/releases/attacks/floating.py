@@ -91,7 +91,8 @@ def values_apart(one: Sequence[dict[str, Any]], other: Sequence[dict[str, Any]],
     for name in names:
         for a, b in ((sides[0][name], sides[1][name]), (sides[1][name], sides[0][name])):
             for hits, false in _events(a, b):
-                lower = epsilon_lower(int(hits.sum()), len(hits), int(false.sum()), len(false), delta=delta, alpha=alpha)
+                lower = epsilon_lower(int(hits.sum()), len(hits), int(false.sum()), len(false), delta=delta,
+                                      alpha=alpha)
                 if lower > best.lower:
                     best, where = Bound(delta=delta, lower=lower, claimed=claimed), name
     return where, best
@@ -117,9 +118,8 @@ def final_values(plan: StudyPlan, vectors: tuple[IntArray, IntArray], noisy: Noi
         stream = RandomStream.derived(seed.to_bytes(8, "big"), "final-values", side)
         values = noisy(plan, vector, releases, stream)
         # A content refuses anything but whole numbers; a mistake that must be found would have done away with that.
-        lax = nullcontext() if values.dtype == np.int64 else patch.object(TableLayout, "check", lambda _, vector: vector)
-        with lax:
-            sides.append([content_of(plan, each) for each in values])  # type: ignore[arg-type]
+        with nullcontext() if values.dtype == np.int64 else patch.object(TableLayout, "check"):
+            sides.append([content_of(plan, each) for each in values])
     return sides[0], sides[1]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import date
+from typing import Any
 
 from federation.plan import StudyPlan
 from federation.statistics import IntArray, TableLayout
@@ -58,9 +59,9 @@ class _Maker:
         return Pair(name=name, person=person, crowd=crowd, others=self.base if others is None else others,
                     plan=plan or self.plan)
 
-    def others(self, family: Family, index: object, value: object) -> IntArray:
+    def others(self, family: Family, index: Any, value: Any) -> IntArray:
         vector = self.base.copy()
-        self.layout.table(vector, family)[index] = value  # type: ignore[index, assignment]
+        self.layout.table(vector, family)[index] = value
         return vector
 
     def threshold(self, family: Family) -> int:
@@ -127,7 +128,8 @@ def _at_thresholds(make: _Maker, one: Someone) -> Iterator[Pair]:
     yield make.pair("at the threshold of signals", flagged, others=make.others(Family.REGIONS, (1, 0, 1), 205))
     yield make.pair("at the threshold of the mix", full,
                     others=make.others(Family.INDICATORS, (0, 0, 0, 1, 0), mix - 1))
-    yield make.pair("at the threshold of a corridor", replace(full, places={ORIGIN: REGIONS[0], DESTINATION: REGIONS[2]}),
+    far = replace(full, places={ORIGIN: REGIONS[0], DESTINATION: REGIONS[2]})
+    yield make.pair("at the threshold of a corridor", far,
                     others=make.others(Family.CORRIDORS, (1, 0), records - 1))
     # One partner has 700 of a thousand, as many as it may.
     yield make.pair("at the share of one partner", one, others=make.others(Family.DOMINANCE, 1, [700, 150, 150]))

@@ -13,9 +13,17 @@ from unittest.mock import patch
 import numpy as np
 
 from federation.plan import StudyPlan
-from federation.plan_parts import Aggregation, AppearancesSpec, IndicatorsSpec, StatisticsSpec, SuperRegion
+from federation.plan_parts import (
+    Aggregation,
+    AppearancesSpec,
+    IndicatorsSpec,
+    SeriesSpec,
+    StatisticsSpec,
+    SuperRegion,
+)
 from federation.privacy.guarantee import partner_noise, price, table_variances
 from federation.privacy.noise import add_discrete_gaussian
+from federation.privacy.series import SCALE
 from federation.randomness import RandomStream
 from federation.statistics import LEVELS, IntArray, Measurements, TableLayout
 from federation.taxonomy import AreaLevel, Family, Indicator, RegionRole, Task
@@ -42,10 +50,11 @@ def attack_plan(*, aggregation: Aggregation = Aggregation.LOCAL, releases_per_pe
     return priced_plan(
         StatisticsSpec(
             period_start=date(2026, 4, 1), regions=REGIONS, roles=ROLES, protected=PROTECTED, super_regions=PARTS,
-            indicators=IndicatorsSpec(level=AreaLevel.COUNTRY, tags=TAGS), corridors=all_routes(PARTS), series=None,
-            aggregation=aggregation, max_roles_per_person=2, flag_threshold=0.5,
+            indicators=IndicatorsSpec(level=AreaLevel.COUNTRY, tags=TAGS), corridors=all_routes(PARTS),
+            series=SeriesSpec(name="attack", index=1, level=AreaLevel.COUNTRY), aggregation=aggregation,
+            max_roles_per_person=2, flag_threshold=0.5,
             noise_scales={family: FINE if family in (Family.REGIONS, Family.CONFUSION) else COARSE
-                          for family in Family if family is not Family.SERIES},
+                          for family in Family} | {Family.SERIES: COARSE * SCALE},
             appearances=AppearancesSpec(releases_a_year=4, releases_per_person=releases_per_person,
                                         release_of_year=release_of_year)),
         tasks=(Task.RECRUITMENT,), partners=PARTNERS, study="attack")
@@ -113,6 +122,7 @@ def background(plan: StudyPlan, people: tuple[int, ...] = (3000, 1200, 500, 260)
     mix = layout.table(vector, Family.INDICATORS)
     mix[..., 0, :], mix[..., 1, :] = [3000, 300, 600], [1400, 420, 280]
     layout.table(vector, Family.CORRIDORS)[...] = [[900, 300], [200, 70], [150, 30], [600, 10]]
+    layout.table(vector, Family.SERIES)[...] = SCALE * layout.table(vector, Family.COUNTRIES)
     return vector
 
 
