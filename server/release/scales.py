@@ -55,7 +55,7 @@ def shades(bins: int) -> tuple[int, ...]:
     return (BINS // 2,) if bins == 1 else tuple(round(i * (BINS - 1) / (bins - 1)) for i in range(bins))
 
 
-def axis_ticks(highest: int, *, wanted: int = 5) -> tuple[int, ...]:
+def axis_ticks(highest: int, *, wanted: int = 4) -> tuple[int, ...]:
     """Round ticks from 0 to at least `highest`, about `wanted` steps."""
     step = next(iter(_nice_steps(max(1.0, highest / wanted))))
     return tuple(range(0, (max(1, math.ceil(highest / step)) + 1) * step, step))

@@ -44,6 +44,11 @@ REASONS: Final = {
     "insufficient": "the interval is too wide to mean anything",
     "too_few_labelled": "too few records with a known answer to tell how often the model errs",
 }
+SERIES_REASONS: Final = {
+    "earlier_release_missing": "what was measured in an earlier release of the series is missing",
+    "tables_changed": "places, roles or signals are not those of an earlier release of the series",
+    "partners_changed": "the partners are not those of an earlier release of the series",
+}
 PROTECTED: Final = "protected, so nobody is counted here"
 FAMILIES: Final = {
     "regions": "rates by region", "super_regions": "rates by super-region", "countries": "rates by country",

@@ -12,8 +12,8 @@ DENSE = 5
 """Above so many tiles in a row, a tile has room for the end of its code only."""
 DOT = 0.009
 """Radius of the dot on a shape too small to be seen or touched, as a share of the drawing's width."""
-LETTERS = 46
-"""So many letters high is the width of a drawing with boundaries."""
+LETTERS = 48
+"""So many letters high is the longer side of a drawing with boundaries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def _tiled(name: str, country: str, key: str, tiles: Block) -> Drawing:
 
 
 def _outlined(name: str, country: str, key: str, known: Outline) -> Drawing:
-    letters = round(known.width / LETTERS, 1)
+    letters = round(max(known.width, known.height) / LETTERS, 1)
     return Drawing(
         country=country, name=name, key=key, width=known.width, height=known.height, letters=letters, columns=0,
         rest=known.rest, frames=known.frames, pieces=tuple(

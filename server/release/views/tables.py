@@ -61,11 +61,17 @@ class Body:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Bodies on one axis, `ticks` from 0."""
+    """Bodies on one axis, `ticks` from 0, with a column of bands and one of trends or without."""
 
     ticks: tuple[int, ...]
     bodies: tuple[Body, ...]
-    trend: bool
+    bands: bool
+    trends: bool
+
+    @property
+    def axis(self) -> tuple[tuple[float, str, bool], ...]:
+        """The ticks: where each lies in hundredths, its label, and that none is the middle."""
+        return tuple((round(100 * tick / self.ticks[-1], 1), words.grouped(tick), False) for tick in self.ticks)
 
 
 def ticks_of(index: Index, task: str) -> tuple[int, ...]:
@@ -79,7 +85,47 @@ def table(index: Index, countries: Sequence[str], task: str, ticks: tuple[int, .
     """The rates of some countries and what lies in them, one signal."""
     bodies = [body for role in index.roles for level in levels
               if (body := _body(index, countries, role, task, level, ticks)) is not None]
-    return Table(ticks=ticks, bodies=tuple(bodies), trend=index.content["previous_release_sha256"] is not None)
+    return Table(ticks=ticks, bodies=tuple(bodies), bands=True,
+                 trends=index.content["previous_release_sha256"] is not None)
+
+
+def series_table(index: Index, task: str) -> Table:
+    """The running totals of one signal, on an axis of their own."""
+    series = index.content["series"]
+    cells = [cell for cell in series["cells"] if cell["task"] == task]
+    ticks = axis_ticks(max((cell["display"]["upper"] for cell in cells if cell["status"] == "shown"), default=1))
+    bodies = []
+    for role in index.roles:
+        own = sorted((cell for cell in cells if cell["role"] == role), key=lambda cell: str(cell["area"]))
+        rows = [_total(index, cell, ticks) if cell["status"] == "shown" else
+                Held(places=((cell["area"], index.name(cell["area"])),),
+                     reason=f"withheld: {words.REASONS[cell['reason']]}") for cell in own]
+        shown = sum(isinstance(row, Shown) for row in rows)
+        bodies.append(Body(role=role, heading=_heading(role, series["level"], len(own)), rows=tuple(rows),
+                           summary=f"{words.grouped(shown)} of {words.grouped(len(own))} shown"))
+    return Table(ticks=ticks, bodies=tuple(bodies), bands=False, trends=False)
+
+
+def _total(index: Index, cell: Json, ticks: tuple[int, ...]) -> Shown:
+    return Shown(code=cell["area"], name=index.name(cell["area"]), rate=words.grouped(cell["display"]["rate"]),
+                 interval=_interval(cell), bar=_bar(cell, ticks), whole=None, band=None, trend=None)
+
+
+def _heading(role: str, level: str, number: int) -> str:
+    return f"{words.ROLES[role][0]}: {words.LEVELS[level][number != 1]}"
+
+
+def _interval(cell: Json) -> str:
+    return f"{words.grouped(cell['display']['lower'])} to {words.grouped(cell['display']['upper'])}"
+
+
+def _bar(cell: Json, ticks: tuple[int, ...]) -> Bar:
+    at, start, end = (_at(cell["display"][name], ticks) for name in ("rate", "lower", "upper"))
+    return Bar(at=at, start=start, end=end)
+
+
+def _at(rate: int, ticks: tuple[int, ...]) -> float:
+    return round(100 * rate / ticks[-1], 1)
 
 
 def _body(index: Index, countries: Sequence[str], role: str, task: str, level: str,
@@ -101,7 +147,7 @@ def _body(index: Index, countries: Sequence[str], role: str, task: str, level: s
         rows += [Held(places=((code, index.name(code)),), reason=f"withheld: {reason}") for code, reason in held]
         rows += [Held(places=((code, index.name(code)),), reason=words.PROTECTED, protected=True) for code in protected]
         rows.sort(key=lambda row: row.code if isinstance(row, Shown) else row.places[0][0])
-    return Body(role=role, heading=f"{words.ROLES[role][0]}: {words.LEVELS[level][len(codes) != 1]}", rows=tuple(rows),
+    return Body(role=role, heading=_heading(role, level, len(codes)), rows=tuple(rows),
                 summary=f"{words.grouped(shown)} of {words.grouped(len(codes))} shown")
 
 
@@ -113,18 +159,13 @@ def _by_reason(index: Index, held: Iterable[tuple[str, str]]) -> list[tuple[str,
 
 
 def _shown(index: Index, cell: Json, ticks: tuple[int, ...]) -> Shown:
-    def at(rate: int) -> float:
-        return round(100 * rate / ticks[-1], 1)
-
-    code, known = cell["area"], cell["display"]
+    code = cell["area"]
     whole = index.cell(country_of(code), cell["role"], cell["task"])
     drawn = not (index.compact and cell["level"] == "region")
     return Shown(
-        code=code, name=index.name(code), rate=words.grouped(known["rate"]), band=cell["band"],
-        interval=f"{words.grouped(known['lower'])} to {words.grouped(known['upper'])}",
-        bar=Bar(at=at(known["rate"]), start=at(known["lower"]), end=at(known["upper"])) if drawn else None,
-        whole=at(whole["display"]["rate"]) if whole is not None and whole["status"] == "shown" else None,
-        trend=_change(cell["trend"]))
+        code=code, name=index.name(code), rate=words.grouped(cell["display"]["rate"]), interval=_interval(cell),
+        bar=_bar(cell, ticks) if drawn else None, band=cell["band"], trend=_change(cell["trend"]),
+        whole=_at(whole["display"]["rate"], ticks) if whole is not None and whole["status"] == "shown" else None)
 
 
 def _change(trend: Json | None) -> Change | None:

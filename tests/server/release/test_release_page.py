@@ -108,12 +108,14 @@ def test_tables_have_captions_and_their_headers_say_of_what(name: str) -> None:
         assert all(header.attributes.get("scope") in ("col", "row", "rowgroup") for header in table.all("th"))
 
 
-def rates(name: str) -> list[tuple[str, str, Node]]:
-    """(task, role, row) of every row that shows a rate."""
+def rates(name: str, *, totals: bool = False) -> list[tuple[str, str, Node]]:
+    """(task, role, row) of every row that shows a rate of this release, or a running total."""
     found = []
     for row in tree(name).all("tr"):
         section, body = row.up("task"), row.up("role")
-        if row.all("td", classes="rate") and section is not None and body is not None:
+        if section is None or body is None or not row.all("td", classes="rate"):
+            continue
+        if (section.tag == "div") == totals:
             (task,) = (one.removeprefix("task-") for one in section.classes if one.startswith("task-"))
             (role,) = (one.removeprefix("role-") for one in body.classes if one.startswith("role-"))
             found.append((task, role, row))
@@ -140,6 +142,25 @@ def test_every_number_of_a_rate_is_in_the_content(name: str) -> None:
     assert seen == set(cells)
 
 
+def test_every_running_total_is_in_the_content() -> None:
+    cells = {(cell["area"], cell["role"], cell["task"]): cell["display"]
+             for cell in twelve_content()["series"]["cells"] if cell["status"] == "shown"}
+    told = {(row.all("i")[0].text(), role, task): [int(number.replace(",", "")) for column in row.all("td")
+                                                   for number in re.findall(r"[\d,]*\d", column.text())]
+            for task, role, row in rates("twelve", totals=True)}
+    assert told == {key: [known["rate"], known["lower"], known["upper"]] for key, known in cells.items()}
+    assert "This release is the first of a series." in tree("twelve").text()
+
+
+def test_totals_of_a_series_that_cannot_be_added_up_are_withheld_for_a_public_reason() -> None:
+    content = deepcopy(twelve_content())
+    content["series"] |= {"index": 3, "status": "withheld", "reason": "partners_changed", "releases": [],
+                          "noise_sd_total": None, "threshold": None, "cells": []}
+    text = seen(content)
+    assert "withheld: the partners are not those of an earlier release of the series" in text
+    assert "any of the 3 releases of the series so far" in text
+
+
 @pytest.mark.parametrize("name", CONTENTS)
 def test_no_number_of_a_withheld_cell_is_anywhere(name: str) -> None:
     """Even if a content had them: the page reads a withheld row's reason and nothing else."""
@@ -150,7 +171,8 @@ def test_no_number_of_a_withheld_cell_is_anywhere(name: str) -> None:
                "upper": secret}, "signals": {"estimate": secret}}
     indicators = content["indicators"]["cells"] if content["indicators"] else []
     lifts = [lift for cell in indicators for lift in cell.get("lifts", ())]
-    withheld = [row for rows in (content["cells"], content["nodes"], content["corridors"], indicators, lifts)
+    totals = content["series"]["cells"] if content["series"] else []
+    withheld = [row for rows in (content["cells"], totals, content["nodes"], content["corridors"], indicators, lifts)
                 for row in rows if row["status"] == "withheld"]
     assert withheld
     for row in withheld:
@@ -272,7 +294,7 @@ def test_a_release_of_secure_sums_says_whom_its_promise_rests_on() -> None:
 
 def test_parts_of_a_study_that_are_not_there_are_not_spoken_of() -> None:
     links = {node.attributes["href"] for node in tree("states").all("a")}
-    assert not links & {"#indicators", "#movements"}
+    assert not links & {"#indicators", "#movements", "#totals"}
     assert "Since the previous release" not in tree("states").text()
     assert "Since the previous release" in tree("twelve").text()
     assert "not a proven route" in tree("twelve").text()

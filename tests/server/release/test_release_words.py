@@ -14,6 +14,7 @@ from server.release import words
 from server.release.derive import Band, Lift, Trend
 from server.release.gate import Withheld
 from server.release.rows import TOO_FEW_LABELLED
+from server.release.series import SeriesWithheld
 
 
 def test_every_code_has_a_word() -> None:
@@ -21,6 +22,7 @@ def test_every_code_has_a_word() -> None:
                          (words.LEVELS, AreaLevel), (words.BANDS, Band), (words.TRENDS, Trend), (words.LIFTS, Lift),
                          (words.FAMILIES, Family)):
         assert set(known) == {code.value for code in codes}
+    assert set(words.SERIES_REASONS) == {reason.value for reason in SeriesWithheld}
     assert set(words.REASONS) == {reason.value for reason in Withheld} | {TOO_FEW_LABELLED}
 
 

@@ -170,8 +170,9 @@ def make_content(plan: StudyPlan, *, previous: dict[str, Any] | None = None, **d
 def twelve_content() -> dict[str, Any]:
     """Twelve invented regions in three roles, two signals, with all that a release can have. Not to be changed."""
     first = make_content(make_plan(release_of_year=1))
-    return make_content(make_plan(release_of_year=2, protected=("XA-12",), super_regions=(
-        *THREE[:2], THREE[2].model_copy(update={"regions": TWELVE[8:11]}))), previous=first)
+    return make_content(make_plan(
+        release_of_year=2, protected=("XA-12",), series=SeriesSpec(name="coast", index=1, level=AreaLevel.SUPER_REGION),
+        super_regions=(*THREE[:2], THREE[2].model_copy(update={"regions": TWELVE[8:11]}))), previous=first)
 
 
 @cache

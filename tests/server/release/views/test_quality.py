@@ -66,3 +66,14 @@ def test_suppression_adds_up(made: Any) -> None:
     naive = Counter(cell.get("reason", "shown") for cell in content["cells"])
     assert (told.cells, told.shown) == (naive.total(), naive["shown"])
     assert told.shown + sum(n for _, n, _ in told.reasons) == told.cells
+
+
+@pytest.mark.parametrize(("kinds", "enough"), [
+    ({"platform": 2, "ngo": 1}, True), ({"platform": 3}, False), ({"platform": 3, "ngo": 0}, False),
+    ({"platform": 1, "ngo": 1}, False), ({}, False),
+])
+def test_enough_partners_of_enough_kinds(kinds: dict[str, int], enough: bool) -> None:
+    content: dict[str, Any] = {**twelve_content()}
+    content["coverage"] = content["coverage"] | {"areas": content["coverage"]["areas"] | {"XA-03": kinds}}
+    rows = {code: row for row in quality.coverage(Index(content)) for code in row.codes}
+    assert rows["XA-03"].enough == enough

@@ -9,7 +9,7 @@ from server.release import words
 from server.release.views import index as limits
 from server.release.views import tables as module
 from server.release.views.index import LEVELS, Index
-from server.release.views.tables import Held, Shown, table, ticks_of
+from server.release.views.tables import Held, Shown, series_table, table, ticks_of
 from tests.server.release.worlds import many_content, states_content, twelve_content
 
 CONTENTS = {"twelve": twelve_content, "states": states_content, "many": many_content}
@@ -98,3 +98,36 @@ def test_some_levels_only() -> None:
     index = Index(twelve_content())
     bodies = table(index, ("XA",), "distress", ticks_of(index, "distress"), levels=LEVELS[:1]).bodies
     assert [[key(row) for row in body.rows] for body in bodies] == [["XA"]] * 3
+
+
+def test_running_totals_say_what_the_content_says() -> None:
+    content = twelve_content()
+    index = Index(content)
+    cells = {(cell["area"], cell["role"], cell["task"]): cell for cell in content["series"]["cells"]}
+    seen = set()
+    for task in content["tasks"]:
+        totals = series_table(index, task)
+        assert (totals.bands, totals.trends) == (False, False)
+        for body in totals.bodies:
+            assert body.heading == f"{words.ROLES[body.role][0]}: super-regions"
+            assert [key(row) for row in body.rows] == ["XA:middle", "XA:north", "XA:south"]
+            for row in body.rows:
+                cell = cells[key(row), body.role, task]
+                seen.add((key(row), body.role, task))
+                if isinstance(row, Held):
+                    assert row.reason == f"withheld: {words.REASONS[cell['reason']]}"
+                    continue
+                known = cell["display"]
+                assert (row.rate, row.interval) == (f"{known['rate']:,}", f"{known['lower']:,} to {known['upper']:,}")
+                assert (row.band, row.trend, row.whole) == (None, None, None)
+                assert row.bar is not None
+                assert row.bar.end == pytest.approx(100 * known["upper"] / totals.ticks[-1], abs=0.051)
+    assert seen == set(cells)
+
+
+def test_a_tick_lies_where_its_rate_does() -> None:
+    index = Index(twelve_content())
+    found = table(index, ("XA",), "distress", ticks_of(index, "distress"))
+    assert [at for at, _, _ in found.axis] == [pytest.approx(100 * tick / found.ticks[-1], abs=0.051)
+                                              for tick in found.ticks]
+    assert [label for _, label, _ in found.axis] == [f"{tick:,}" for tick in found.ticks]
