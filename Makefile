@@ -1,16 +1,17 @@
 # Two commands do everything on a machine with Python 3.11+ and make:
 #   make simulate    environment, install, run a whole federation
-#   make test        the same environment, then lint, types, layering, tests with coverage
+#   make test        the same environment, then lint, types, layering, tests (`make long`: the long ones)
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
 ARGS ?=
+PYTEST = OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 
-.PHONY: simulate test lint types layers unit bars browser clean
+.PHONY: simulate test lint types layers unit long coverage bars browser clean
 
 simulate: $(VENV)/.installed
 	$(BIN)/leelight simulate $(ARGS)
@@ -27,7 +28,15 @@ layers: $(VENV)/.developed
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.developed browser
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
+	$(PYTEST)
+
+# Whole federations again and again, and people with very many records.
+long: $(VENV)/.developed browser
+	$(PYTEST) -m long
+
+# Tracing makes the tests half as slow again.
+coverage: $(VENV)/.developed browser
+	$(PYTEST) -m "" --cov --cov-report=term:skip-covered
 
 # The accuracy bars on real texts; takes a few minutes and needs DATA=folder of the public sets.
 bars: $(VENV)/.installed

