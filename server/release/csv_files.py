@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 Content = Mapping[str, Any]
@@ -105,11 +106,13 @@ def _named(source: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 def _written(columns: tuple[str, ...], rows: Iterable[dict[str, Any]], content: Content) -> bytes:
     release, names = _release(content), {area["code"]: area["name"] for area in content["areas"]}
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
     for row in rows:
         known = {f"{key}_name": names[row[key]] for key in ("area", "origin", "destination") if key in row}
-        writer.writerow({name: _harmless(value) for name, value in {**release, **known, **row}.items()})
+        whole = {**release, **known, **row}
+        writer.writerow([_harmless(value) if isinstance(value := whole.get(name, ""), str) else value
+                         for name in columns])
     return out.getvalue().encode()
 
 
@@ -121,9 +124,8 @@ def _release(content: Content) -> dict[str, Any]:
                 ("rehearsal", content["privacy"]["rehearsal"]))}}
 
 
-def _harmless(value: Any) -> Any:
-    """A number as it is; a text in one line, with an apostrophe before it if a spreadsheet would calculate it."""
-    if not isinstance(value, str):
-        return value
+@lru_cache(maxsize=65_536)
+def _harmless(value: str) -> str:
+    """A text in one line, with an apostrophe before it if a spreadsheet would calculate it."""
     text = value.translate(_BREAKS)
     return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
