@@ -4,6 +4,8 @@
     leelight plan …          what a study plan costs
     leelight partner …       a partner's node
     leelight ledger …        what was spent on a partner's people
+    leelight coordinator …   a coordinator: partners, plans, studies
+    leelight bundle …        the software that is sent to nodes
     leelight release …       a coordinator's release: draft, dry run, signatures, publication
     leelight audit …         whether what a side shows is whole
 """
@@ -12,12 +14,12 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import version as installed
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from federation.plan import StudyPlan
+    from federation.plan import SignedPlan, StudyPlan
 
 
 def _print_version(wanted: bool) -> None:
@@ -41,6 +43,8 @@ def main() -> None:
     from clients.console import app as partner
     from clients.console_ledger import app as ledger
     from federation.console import plan_app
+    from federation.console_bundle import app as bundle
+    from server.console_coordinator import coordinator_app
     from server.console_release import app as release
 
     app.callback()(_leelight)
@@ -48,6 +52,9 @@ def main() -> None:
     app.add_typer(plan_app(_compose), name="plan", help="Study plans: what they cost.")
     app.add_typer(partner, name="partner", help="A partner's node: make one, take files in, decide about plans.")
     app.add_typer(ledger, name="ledger", help="What was spent on a partner's people, and whether the books fit.")
+    app.add_typer(coordinator_app(_compose_enrolled), name="coordinator",
+                  help="A coordinator: enrol partners, sign plans, run studies.")
+    app.add_typer(bundle, name="bundle", help="The software that is sent to nodes, and its hash.")
     app.add_typer(release, name="release", help="A coordinator's release: draft it, look at it, sign it, publish it.")
     app.add_typer(audit_app(), name="audit", help="Check what a side shows, from its files alone.")
     app()
@@ -83,6 +90,12 @@ def _compose(overrides: list[str]) -> StudyPlan:
     from simulations.launch import compose_study
 
     return compose_study(overrides)
+
+
+def _compose_enrolled(*given: Any, **facts: Any) -> SignedPlan:
+    from simulations.launch import compose_enrolled
+
+    return compose_enrolled(*given, **facts)
 
 
 if __name__ == "__main__":

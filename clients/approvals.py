@@ -20,6 +20,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from clients.node import NodeHome
 from clients.policy import POLICY_FILE
 from federation.canonical import canonical_json, sha256_hex
+from federation.deployment.bundle import installed_bundle_sha256
 from federation.errors import InputError, Refusal, RefusalCode
 from federation.identity import verify
 from federation.journal import PlanApproved, PlanDeclined
@@ -72,11 +73,16 @@ class ShownPrice(_Frozen):
 
 
 class Approval(_Frozen):
-    """A decision, as it lies on the disk. `signature` covers everything else."""
+    """A decision, as it lies on the disk. `signature` covers everything else.
 
-    approval_version: Literal[1] = 1
+    Attributes:
+        bundle_sha256: the software that was installed when it was taken; a networked node runs the plan with no other.
+    """
+
+    approval_version: Literal[2] = 2
     decision: Decision
     plan_sha256: Hex32
+    bundle_sha256: Hex32
     partner: str
     price: ShownPrice
     decided_at: AwareDatetime
@@ -112,7 +118,9 @@ def decide(home: NodeHome, signed: SignedPlan, decision: Decision) -> Approval:
         InputError: if the journal cannot be written. Then nothing is approved; a plan that is declined is declined all
             the same.
     """
-    draft = Approval(decision=decision, plan_sha256=signed.sha256, partner=home.settings.name,
+    home.remember_prices()
+    draft = Approval(decision=decision, plan_sha256=signed.sha256, bundle_sha256=installed_bundle_sha256(),
+                     partner=home.settings.name,
                      price=ShownPrice.of(price(signed.plan)), decided_at=datetime.now(UTC).replace(microsecond=0),
                      software=f"leelight {version('leelight')}")
     approval = draft.model_copy(update={"signature": home.signing_key().sign(_PURPOSE, draft.body())})
@@ -136,8 +144,8 @@ def _act(home: NodeHome, plan: StudyPlan, approval: Approval) -> dict[str, Any]:
         rules = sha256_hex((home.path / POLICY_FILE).read_bytes())
     except OSError:
         rules = None
-    return {"plan_sha256": approval.plan_sha256, "study": plan.study, "epsilon": approval.price.total,
-            "delta": approval.price.delta, "policy_sha256": rules}
+    return {"plan_sha256": approval.plan_sha256, "bundle_sha256": approval.bundle_sha256, "study": plan.study,
+            "epsilon": approval.price.total, "delta": approval.price.delta, "policy_sha256": rules}
 
 
 def find_approval(home: NodeHome, sha256: str) -> Approval | None:

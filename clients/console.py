@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from clients import console_home, console_known, console_study
+from clients import console_home, console_known, console_node, console_study
 from federation.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def partner() -> None:
 
 app.command()(console_home.init)
 app.command()(console_known.know)
+app.command()(console_node.join)
+app.command()(console_node.start)
 app.command()(console_study.review)
 app.command()(console_study.approve)
 app.command()(console_study.decline)

@@ -98,6 +98,8 @@ def _read(plan: Path, home: Path) -> tuple[NodeHome, SignedPlan]:
     from federation.secure import check_plan
 
     node = NodeHome.load(home)
+
+    node.remember_prices()
     text = read_plan_file(plan)
     try:
         json.loads(text)

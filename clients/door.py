@@ -87,6 +87,7 @@ def open_inquiry(message: Message, context: Context) -> Inquiry:
         Refusal: with the code that fits.
     """
     home = find_home(context)
+    home.remember_prices()
     sweep(home.sessions_dir)
     plan = _verified(_plan_text(context), home.settings.coordinator_key)
     entry = listed(home, plan)

@@ -9,6 +9,8 @@ quarantine/      rows that could not be taken in                       cache/   
 ledger.sqlite    the privacy account, with ledger.head and ledger.lock (0600)
 journal.jsonl    what was decided here and what left, with journal.jsonl.head (0600)
 series.sqlite    who has counted in which release of a running total (0600)
+prices/          what plans cost, worked out here before (0700)
+network/, logs/, run/   how the coordinator is reached, and what runs (`clients.deployment`)
 sessions/        secrets of sums under way (0700)
 ```
 
@@ -32,6 +34,7 @@ from federation.errors import InputError
 from federation.identity import SigningKey, read_secret, write_secret
 from federation.journal import Journal, Side
 from federation.plan_parts import Hex32, OpenShare, RosterEntry, Slug
+from federation.privacy.accounting import FIGURES
 from federation.randomness import RandomStream
 from federation.taxonomy import PartnerKind, Task
 
@@ -143,6 +146,10 @@ class NodeHome:
     @property
     def approvals_dir(self) -> Path:
         return self.path / "approvals"
+
+    def remember_prices(self) -> None:
+        """Have this process keep in the home what it works out of privacy, and use what is kept there."""
+        FIGURES.keep_in(self.path / "prices")
 
     def policy(self) -> Policy:
         """The partner's rules, read anew: a change holds from the next message on.

@@ -33,6 +33,7 @@ class CoordinatorHome:
 
     ```
     coordinator.key   signing key (0600)
+    coordinator.yaml, network/, partners/   where it is reached, and who takes part (`server.deployment`)
     plan.json         the plan of the study at hand, signed, as it is sent to the partners
     studies/PLAN/     what a study left (`Study`), by the first digits of the plan's hash
     drafts/CONTENT/   releases that are not published, by the first digits of the content's hash
@@ -100,8 +101,8 @@ class CoordinatorHome:
         finally:
             os.close(handle)
 
-    def journal(self, plan: StudyPlan) -> Journal:
-        """The coordinator's journal, to note what is done under `plan`.
+    def journal(self, plan: StudyPlan | None = None) -> Journal:
+        """The coordinator's journal, to note what is done under `plan`, if it is done under any.
 
         Raises:
             InputError: as `Journal.open_or_create`.
@@ -233,9 +234,9 @@ class CoordinatorHome:
         return publish(self, draft.path.name, today=day)
 
 
-def _clock(plan: StudyPlan) -> Callable[[], datetime]:
+def _clock(plan: StudyPlan | None) -> Callable[[], datetime]:
     """The time; in a rehearsal the first moment at which its release may be out, so that a run can be repeated."""
-    if not plan.rehearsal:
+    if plan is None or not plan.rehearsal:
         return lambda: datetime.now(UTC)
     day = plan.period_end + timedelta(days=plan.release.embargo_days)
     return lambda: datetime.combine(day, time(), UTC)

@@ -75,8 +75,8 @@ def _plan(settings: Settings, world: World, encoder: EncoderSpec, partner_keys: 
     if settings.statistics.aggregation is Aggregation.SECURE and secure is not None:
         # With very many partners, shares would get too small to be accounted for; more noise than that costs nothing.
         least = _LEAST_SHARE_SCALE * math.sqrt(quorum - secure.colluders)
-    start, end = world.period
-    statistics = compose_statistics(settings, world, roles, period_start=study.period_start or start, least_scale=least)
+    start, end = study.period_start or world.period[0], study.period_end or world.period[1]
+    statistics = compose_statistics(settings, world, roles, period_start=start, least_scale=least)
     unpriced = PrivacyClaim(delta=privacy.delta, training_epsilon=1.0, statistics_epsilon=1.0, total_epsilon=1.0)
     roster = tuple(
         RosterEntry(name=p.name, kind=p.kind, slots=p.slots, regions=p.regions, public_key=partner_keys[p.name],
@@ -86,7 +86,7 @@ def _plan(settings: Settings, world: World, encoder: EncoderSpec, partner_keys: 
         study=study.name, purpose=study.purpose, label=world.label, synthetic=world.synthetic,
         regions_drawn=world.regions_drawn,
         rehearsal=settings.simulation.noise == "seeded",
-        period_end=study.period_end or end, tasks=world.tasks, roster=roster, encoder=encoder,
+        period_end=end, tasks=world.tasks, roster=roster, encoder=encoder,
         model=ModelSpec(hidden_units=settings.model.hidden_units, intercept_scale=settings.model.intercept_scale,
                         initial_seed=settings.seed),
         training=TrainingSpec(**training.model_dump(), noise_multiplier=noise_multiplier),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import hydra
@@ -16,7 +17,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from federation.errors import InputError
-from federation.plan import StudyPlan
+from federation.identity import SigningKey
+from federation.plan import SignedPlan, StudyPlan
+from federation.plan_parts import RosterEntry, Signer
+from federation.taxonomy import RegionRole
 from simulations.settings import Settings
 
 
@@ -40,19 +44,58 @@ def compose_study(overrides: list[str]) -> StudyPlan:
     Raises:
         InputError: if the settings do not make a plan.
     """
+    from simulations.federation import plan_for
+
+    settings = compose_settings(overrides)
+    return plan_for(settings, settings.open_world()).plan
+
+
+def compose_enrolled(
+    overrides: list[str], entries: Sequence[RosterEntry], *, signers: tuple[Signer, ...], key: SigningKey,
+    roles: tuple[RegionRole, ...], synthetic: bool, regions_drawn: bool, indicators: bool, rehearsal: bool
+) -> SignedPlan:
+    """The signed plan of a study among enrolled partners.
+
+    Args:
+        overrides: as `leelight simulate` takes them; those of the world have no effect.
+        entries: of the roster.
+        signers: whose signatures the release needs.
+        key: the coordinator's.
+        roles: that are tabulated.
+        synthetic: whether all records are invented.
+        regions_drawn: whether places were drawn at random.
+        indicators: whether records say which indicators were seen in them.
+        rehearsal: whether nodes may draw noise that can be repeated.
+
+    Raises:
+        InputError: if the settings do not make a plan.
+    """
+    from simulations.compose import compose_plan
+    from simulations.world.enrolled import enrolled_world
+
+    noise = "seeded" if rehearsal else "system"
+    settings = compose_settings([*overrides, f"simulation.noise={noise}"])
+    world = enrolled_world(entries, synthetic=synthetic, regions_drawn=regions_drawn, indicators=indicators)
+    return compose_plan(settings, world, settings.open_encoder().spec, roles=roles, signers=signers, coordinator=key,
+                        partner_keys={entry.name: entry.public_key for entry in entries})
+
+
+def compose_settings(overrides: list[str]) -> Settings:
+    """The settings that `leelight simulate` would run with.
+
+    Raises:
+        InputError: if they cannot be composed.
+    """
     from hydra import compose, initialize_config_module
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from simulations.federation import plan_for
-
     try:
         with initialize_config_module("conf", version_base="1.3"):
-            settings = Settings.from_hydra(compose("config", overrides=overrides))
+            return Settings.from_hydra(compose("config", overrides=overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError("settings", str(error).splitlines()[0],
                          remedy="`leelight simulate --cfg job` shows every key") from None
-    return plan_for(settings, settings.open_world()).plan
 
 
 def _say(console: Console, what: str, error: Exception) -> None:

@@ -26,6 +26,8 @@ from federation.journal.acts import (
     DraftWithdrawn,
     Facts,
     Opened,
+    PartnerEnrolled,
+    PartnerRevoked,
     PlanApproved,
     PlanDeclined,
     PlanSigned,
@@ -41,6 +43,7 @@ from federation.journal.files import Journal, head_path, read_head, read_journal
 from federation.journal.verification import Fault, JournalReport, Problem, verify_journal
 
 __all__ = ["NO_PLAN", "Act", "Anchor", "Answered", "DraftWithdrawn", "Entry", "Facts", "Fault", "Head", "Journal",
-           "JournalReport", "Opened", "PlanApproved", "PlanDeclined", "PlanSigned", "Problem", "Refused",
+           "JournalReport", "Opened", "PartnerEnrolled", "PartnerRevoked",
+           "PlanApproved", "PlanDeclined", "PlanSigned", "Problem", "Refused",
            "ReleaseDrafted", "ReleasePublished", "ReleaseSigned", "Side", "StudyRun", "head_path", "read_head",
            "read_journal", "verify_journal"]

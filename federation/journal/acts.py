@@ -30,6 +30,8 @@ class Act(StrEnum):
     """Everything that can be done."""
 
     OPENED = "opened"
+    PARTNER_ENROLLED = "partner_enrolled"
+    PARTNER_REVOKED = "partner_revoked"
     PLAN_SIGNED = "plan_signed"
     STUDY_RUN = "study_run"
     RELEASE_DRAFTED = "release_drafted"
@@ -86,6 +88,23 @@ class _ByCoordinator(Facts):
 
 class _ByPartner(Facts):
     by = Side.PARTNER
+
+
+class _OfPartner(_ByCoordinator):
+    partner: Slug
+    public_key: Hex32
+
+
+class PartnerEnrolled(_OfPartner):
+    """A partner's node was let in."""
+
+    act = Act.PARTNER_ENROLLED
+
+
+class PartnerRevoked(_OfPartner):
+    """A partner's node is let in no more."""
+
+    act = Act.PARTNER_REVOKED
 
 
 class PlanSigned(_ByCoordinator):
@@ -159,10 +178,12 @@ class _Decided(_ByPartner):
 
     Attributes:
         epsilon: what the whole plan was said to cost one person, at `delta`.
+        bundle_sha256: of the software that was installed.
         policy_sha256: of the partner's rules at that moment; None if there were none to read.
     """
 
     plan_sha256: Hex32
+    bundle_sha256: Hex32
     study: Slug
     epsilon: Epsilon
     delta: Delta
@@ -214,6 +235,6 @@ class Refused(_ByPartner):
 
 
 FACTS: dict[Act, type[Facts]] = {kind.act: kind for kind in (
-    Opened, PlanSigned, StudyRun, ReleaseDrafted, ReleaseSigned, ReleasePublished, DraftWithdrawn, PlanApproved,
-    PlanDeclined, Answered, Refused)}
+    Opened, PartnerEnrolled, PartnerRevoked, PlanSigned, StudyRun, ReleaseDrafted, ReleaseSigned, ReleasePublished,
+    DraftWithdrawn, PlanApproved, PlanDeclined, Answered, Refused)}
 """Each act with the kind of its facts."""

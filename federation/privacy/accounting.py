@@ -21,9 +21,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, assert_never
+
+from federation.remembered import Remembered
 
 INTERVAL = 1e-4
 """Grid of the privacy loss in a stated figure. Rounding on it is upward, so a figure on any grid is an upper bound."""
@@ -40,6 +44,8 @@ would go, a Rényi bound is stated instead."""
 LARGEST_ORDER = 4096
 LARGEST_COMPOSED = 200.0
 """Beyond this epsilon nothing is protected and a distribution takes gigabytes: a Rényi bound is stated instead."""
+FIGURES = Remembered(Path(__file__).read_bytes() + version("dp-accounting").encode())
+"""Composed figures, kept on disk where a process says so."""
 _QUICK_ORDERS = (2, 3, 4, 6, 8, 12, 16, 32, 64, 128)
 
 
@@ -156,10 +162,15 @@ def _epsilon(events: tuple[Event, ...], delta: float, interval: float) -> float:
     left = delta - work * COMPOSITION_ERROR
     if quick > LARGEST_COMPOSED or left <= delta / 2:
         return quick
-    total = _loss(events[0], interval)
-    for event in events[1:]:
-        total = total.compose(_loss(event, interval))
-    epsilon = float(total.get_epsilon_for_delta(left))
+
+    def compose() -> float:
+        total = _loss(events[0], interval)
+        for event in events[1:]:
+            total = total.compose(_loss(event, interval))
+        return float(total.get_epsilon_for_delta(left))
+
+    facts = [[type(event).__name__, asdict(event)] for event in events]
+    epsilon = FIGURES.figure({"events": facts, "delta": left, "interval": interval}, compose)
     if not math.isfinite(epsilon):
         raise ValueError(f"epsilon is {epsilon} at delta {delta}: the noise is too small for any bound")
     return max(0.0, epsilon)

@@ -1,0 +1,138 @@
+"""The gate between a node and its coordinator: it lets in only what the partner has approved, before anything runs.
+
+Flower's SuperNode runs whatever bundle its SuperLink serves. So it does not speak to the coordinator but to this gate,
+which passes on the ten requests that a node makes and looks at three of the answers:
+
+- `get-run`: the run's configuration holds one key, the plan, and the partner has approved that plan together with the
+  bundle that the run names. Otherwise the node never learns of the run.
+- `get-fab`: the bundle's bytes have a hash that was approved.
+- `pull-messages`: an answer without a message is held back while the gate keeps asking, so that a message is taken up
+  at once and not only when the node asks again (every three seconds).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from ssl import SSLContext
+from typing import Final
+
+import httpx
+from flwr.proto.fab_pb2 import GetFabResponse
+from flwr.proto.fleet_pb2 import PullMessagesResponse
+from flwr.proto.run_pb2 import GetRunResponse, Run
+from google.protobuf.message import DecodeError
+from starlette.responses import Response
+
+from clients.approvals import Decision, find_approval
+from clients.node import NodeHome
+from federation.deployment.bundle import PLAN_KEY, sha256_of
+from federation.deployment.proxy import FLEET_PATHS, FLEET_PREFIX, Limits, Proxy
+from federation.errors import InputError, Refusal
+from federation.plan import SignedPlan
+
+HOLD_SECONDS: Final = 8.0
+"""How long a request for messages is held. The node takes no harm from waiting: its heartbeats go by themselves."""
+ASK_SECONDS: Final = 0.3
+IDLE_ASK_SECONDS: Final = 2.0
+BUSY_SECONDS: Final = 120.0
+"""So long after a message the gate asks often, since another will follow."""
+log = logging.getLogger("leelight.gate")
+
+
+class NotApproved(Exception):
+    """What was asked for is nothing that the partner has approved. The text is for the partner's own eyes."""
+
+
+def check_run(home: NodeHome, run: Run) -> None:
+    """Nothing, if the partner has approved this run's plan and bundle together.
+
+    Raises:
+        NotApproved: otherwise.
+    """
+    keys = set(run.override_config)
+    if keys != {PLAN_KEY}:
+        raise NotApproved("the run sets other things than the plan. Nothing outside the plan can change what a node does; "
+                          "ask the coordinator what they are trying")
+    try:
+        signed = SignedPlan.open(run.override_config[PLAN_KEY].string, trusted_key=home.settings.coordinator_key)
+        approval = find_approval(home, signed.sha256)
+    except (InputError, Refusal) as error:
+        raise NotApproved(getattr(error, "detail", "") or str(error)) from None
+    if approval is None or approval.decision is not Decision.APPROVED:
+        raise NotApproved(f"plan {signed.sha256[:16]}… ({signed.plan.study}) is not approved here. Look at the plan file "
+                          "with `leelight partner review`, and approve it if you agree")
+    if approval.bundle_sha256 != run.fab_hash:
+        raise NotApproved(f"the coordinator sends software {run.fab_hash[:16]}…, and the plan was approved with "
+                          f"{approval.bundle_sha256[:16]}…, the one installed here then. Install the coordinator's "
+                          "version of leelight (compare `leelight bundle hash`) and approve the plan again")
+
+
+class Gate:
+    """What a node's gate looks at.
+
+    Args:
+        home: whose approvals count; read anew each time.
+        clock: seconds that only go up; replaced in tests.
+    """
+
+    def __init__(self, home: NodeHome, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._home, self._clock = home, clock
+        self._approved: set[str] = set()
+        self._told: set[str] = set()
+        self._last_message = -BUSY_SECONDS
+        self.proxy: Proxy
+
+    def before(self, address: str, tls: SSLContext, limits: Limits) -> Proxy:
+        """The proxy before the coordinator at `address`."""
+        self.proxy = Proxy(f"https://{address}", tls=tls, paths=FLEET_PATHS, limits=limits, look=self.look)
+        return self.proxy
+
+    async def look(self, path: str, body: bytes, headers: dict[str, str], found: httpx.Response
+                   ) -> httpx.Response | Response:
+        """What the node gets of an answer."""
+        try:
+            match path.removeprefix(FLEET_PREFIX):
+                case "get-run":
+                    self._look_at_run(found.content)
+                case "get-fab":
+                    self._look_at_bundle(found.content)
+                case "pull-messages":
+                    return await self._with_message(path, body, headers, found)
+        except (NotApproved, DecodeError) as error:
+            self._tell(str(error) if isinstance(error, NotApproved) else "an answer could not be read")
+            return Response(b"not approved by the partner\n", status_code=403)
+        return found
+
+    def _look_at_run(self, content: bytes) -> None:
+        run = GetRunResponse.FromString(content).run
+        check_run(self._home, run)
+        self._approved.add(run.fab_hash)
+
+    def _look_at_bundle(self, content: bytes) -> None:
+        sha256 = sha256_of(GetFabResponse.FromString(content).fab.content)
+        if sha256 not in self._approved:
+            raise NotApproved(f"the coordinator sent software {sha256[:16]}…, which no approved run named. It was not "
+                              "run. Tell the coordinator")
+
+    async def _with_message(self, path: str, body: bytes, headers: dict[str, str], found: httpx.Response
+                            ) -> httpx.Response:
+        until = self._clock() + HOLD_SECONDS
+        while found.status_code == 200 and not PullMessagesResponse.FromString(found.content).messages_list:
+            busy = self._clock() - self._last_message < BUSY_SECONDS
+            pause = ASK_SECONDS if busy else IDLE_ASK_SECONDS
+            if self._clock() + pause > until:
+                return found
+            await asyncio.sleep(pause)
+            found = await self.proxy.forward(path, body, headers)
+        if found.status_code == 200:
+            self._last_message = self._clock()
+        return found
+
+    def _tell(self, words: str) -> None:
+        # The node asks again and again; the partner is told once.
+        if words not in self._told:
+            self._told.add(words)
+            log.warning("refused at the gate: %s", words)

@@ -1,0 +1,73 @@
+"""What `leelight partner start` runs: the gate, Flower's SuperNode behind it, and the executor that runs the node's part.
+
+    coordinator ◄── TLS ── gate ◄── TLS, this machine ── SuperNode ◄── executor ── one process for each message
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from clients.deployment.gate import Gate
+from clients.deployment.network import Network, network_of
+from clients.node import NodeHome
+from federation.deployment.flower import program, surroundings
+from federation.deployment.keeper import Keeper
+from federation.deployment.processes import ProcessSpec
+from federation.deployment.proxy import Limits
+from federation.deployment.serving import bound, free_port, port_of, served, trusting
+
+RECONNECT_SECONDS = 65.0
+"""A SuperLink takes a node that died back when its last heartbeat is a minute old, and not before."""
+
+
+async def run_node(home: NodeHome) -> None:
+    """Keep a node running until a signal says stop.
+
+    Raises:
+        InputError: if it has not joined, or is running already.
+    """
+    network = network_of(home)
+    address = network.invitation(home.settings.coordinator_key).address
+    keeper = Keeper(home.path, "this node")
+    async with keeper.alone():
+        listener = bound("127.0.0.1", 0)
+        gate, runtime = Gate(home), free_port()
+        proxy = gate.before(address, trusting(network.authority), Limits())
+        keeper.tell(coordinator=address, gate=port_of(listener), runtime=runtime)
+        async with served(proxy, listener, certificate=network.gate_certificate, key=network.gate_key):
+            await keeper.keep(node_processes(home, network, gate=port_of(listener), runtime=runtime))
+        await proxy.close()
+
+
+def node_processes(home: NodeHome, network: Network, *, gate: int, runtime: int) -> list[ProcessSpec]:
+    """Flower's two processes of a node.
+
+    Args:
+        home: of the node.
+        network: its keys.
+        gate: port that the gate listens on.
+        runtime: port for the SuperNode's own executor.
+    """
+    path = home.path.resolve()
+    scratch, logs = path / "run" / "flower", path / "logs"
+    for folder in (scratch, logs):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    environment = surroundings(scratch, {"OMP_NUM_THREADS": str(home.settings.threads)})
+
+    def spec(name: str, arguments: list[str | Path], pause: float) -> ProcessSpec:
+        return ProcessSpec(name=name, command=[program(name), *map(str, arguments)], environment=environment,
+                           folder=scratch, log_file=logs / f"{name}.log", least_pause=pause)
+
+    secret = network.executor_secret.resolve()
+    return [
+        spec("flower-supernode", [
+            "--root-certificates", network.gate_authority.resolve(), "--superlink", f"127.0.0.1:{gate}",
+            "--auth-supernode-private-key", network.node_key.resolve(), "--isolation", "process",
+            "--superexec-auth-secret-file", secret, "--host", "127.0.0.1", "--port", str(runtime),
+            # A string in JSON is one in TOML, which Flower reads this as.
+            "--node-config", f"node-home={json.dumps(str(path))}"], RECONNECT_SECONDS),
+        spec("flower-superexec", [
+            "--insecure", "--runtime-api-address", f"127.0.0.1:{runtime}",
+            "--superexec-auth-secret-file", secret], 1.0),
+    ]

@@ -1,0 +1,167 @@
+"""A reverse proxy that knows a handful of paths and nothing else, for the edge of a coordinator and the gate of a partner.
+
+Everything that is not listed is refused before it is read. What is listed passes if it is small enough and does not
+come too often, and a side may look at an answer before it goes on (a partner's gate looks at bundles).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass
+from ssl import SSLContext
+from typing import Final
+
+import httpx
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+Look = Callable[[str, bytes, dict[str, str], httpx.Response], Awaitable[httpx.Response | Response]]
+"""Given the path, the request's body and headers, and the answer, what goes back instead."""
+
+FLEET_PREFIX: Final = "/v1/fleet/"
+FLEET_PATHS: Final = frozenset(FLEET_PREFIX + name for name in (
+    "activate-node", "deactivate-node", "send-node-heartbeat", "pull-messages", "push-messages", "get-run", "get-fab",
+    "push-object", "pull-object", "confirm-message-received"))
+"""What a node needs. Registering nodes is the coordinator's business, and not done from outside."""
+_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host",
+                         "proxy-authenticate", "proxy-authorization", "content-length"})
+_SOURCES: Final = 4096
+log = logging.getLogger("leelight.proxy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a proxy lets through.
+
+    Attributes:
+        body_bytes: of a request or an answer.
+        requests_a_second: from one source, on average.
+        burst: requests that one source may send at once.
+        seconds: for an answer of the server behind.
+    """
+
+    body_bytes: int = 64_000_000
+    requests_a_second: float = 50.0
+    burst: int = 200
+    seconds: float = 60.0
+
+
+class Buckets:
+    """Token buckets by source; the least recently seen sources are forgotten.
+
+    Args:
+        limits: rate and burst.
+        clock: seconds that only go up; replaced in tests.
+    """
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limits, self._clock = limits, clock
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def allows(self, source: str) -> bool:
+        """Whether one more request of this source may pass now."""
+        now = self._clock()
+        left, seen = self._left.pop(source, (float(self._limits.burst), now))
+        left = min(float(self._limits.burst), left + (now - seen) * self._limits.requests_a_second)
+        allowed = left >= 1.0
+        self._left[source] = (left - 1.0 if allowed else left, now)
+        while len(self._left) > _SOURCES:
+            self._left.popitem(last=False)
+        return allowed
+
+
+class TooLarge(Exception):
+    """A body beyond the limit."""
+
+
+class Proxy:
+    """An ASGI application in front of one server.
+
+    Args:
+        upstream: base address of the server behind, `https://host:port`.
+        tls: how its certificate is checked.
+        paths: that pass, by POST; everything else is answered 404.
+        limits: see there.
+        look: sees each answer with status 200 of the listed paths.
+        health: a path of the proxy's own, answered with 200.
+    """
+
+    def __init__(self, upstream: str, *, tls: SSLContext, paths: Collection[str], limits: Limits,
+                 look: Look | None = None, health: str | None = None) -> None:
+        self._client = httpx.AsyncClient(base_url=upstream, verify=tls, timeout=limits.seconds, trust_env=False,
+                                         limits=httpx.Limits(max_connections=256, max_keepalive_connections=64))
+        self._paths, self._limits, self._look, self._health = frozenset(paths), limits, look, health
+        self._buckets = Buckets(limits)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        """ASGI."""
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        with_body = await self.answer(request)
+        await with_body(scope, receive, send)
+
+    async def answer(self, request: Request) -> Response:
+        """What one request gets."""
+        path = request.url.path
+        if path == self._health and request.method == "GET":
+            return Response(b"ok\n", media_type="text/plain")
+        if path not in self._paths or request.method != "POST" or request.url.query:
+            return Response(b"not here\n", status_code=404, media_type="text/plain")
+        if not self._buckets.allows(request.client.host if request.client else ""):
+            # 503, as a node tries that again and takes anything else for a refusal.
+            return Response(b"too many requests\n", status_code=503, headers={"retry-after": "1"})
+        try:
+            body = await self._read(request)
+            headers = dict(request.headers)
+            found = await self.forward(path, body, headers)
+            seen: httpx.Response | Response = found
+            if self._look is not None and found.status_code == 200:
+                seen = await self._look(path, body, headers, found)
+        except TooLarge:
+            return Response(b"too large\n", status_code=413)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except httpx.HTTPError as error:
+            log.warning("no answer from behind for %s: %s", path, type(error).__name__)
+            return Response(b"nobody answers\n", status_code=502)
+        return seen if isinstance(seen, Response) else _passed_on(seen)
+
+    async def forward(self, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        """Ask the server behind.
+
+        Raises:
+            TooLarge: if its answer is beyond the limit.
+            httpx.HTTPError: if it does not answer.
+        """
+        kept = {name: value for name, value in headers.items() if name.lower() not in _HOP}
+        async with self._client.stream("POST", path, content=body, headers=kept) as found:
+            held = bytearray()
+            async for part in found.aiter_bytes():
+                held += part
+                if len(held) > self._limits.body_bytes:
+                    raise TooLarge
+        return httpx.Response(found.status_code, headers=found.headers, content=bytes(held))
+
+    async def _read(self, request: Request) -> bytes:
+        held = bytearray()
+        declared = request.headers.get("content-length", "0")
+        if not declared.isdigit() or int(declared) > self._limits.body_bytes:
+            raise TooLarge
+        async for part in request.stream():
+            held += part
+            if len(held) > self._limits.body_bytes:
+                raise TooLarge
+        return bytes(held)
+
+
+def _passed_on(found: httpx.Response) -> Response:
+    # The body was decoded on the way in, so its encoding is not passed on.
+    headers = {name: value for name, value in found.headers.items() if name.lower() not in _HOP | {"content-encoding"}}
+    return Response(found.content, status_code=found.status_code, headers=headers)

@@ -1,0 +1,96 @@
+"""Who takes part: the partners that a coordinator has enrolled, one file each, and those it has turned away.
+
+`partners/NAME.json` is the enrolment that the partner signed. A partner that is turned away keeps its file under
+`partners/revoked/`: its name and its keys are not taken again.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from federation.deployment.exchange import Enrolment
+from federation.errors import InputError
+from federation.journal import PartnerEnrolled, PartnerRevoked
+from federation.private_files import replace_private, sync_folder
+from server.coordinator import CoordinatorHome
+
+
+class Enrolled:
+    """The register of a coordinator's home."""
+
+    def __init__(self, home: CoordinatorHome) -> None:
+        self._home, self.folder = home, home.path / "partners"
+
+    def partners(self) -> tuple[Enrolment, ...]:
+        """Everybody who is enrolled, by name.
+
+        Raises:
+            InputError: if a file was changed.
+        """
+        return tuple(Enrolment.read(path) for path in sorted(self.folder.glob("*.json")))
+
+    def revoked(self) -> tuple[Enrolment, ...]:
+        """Everybody who was turned away, by name."""
+        return tuple(Enrolment.read(path) for path in sorted((self.folder / "revoked").glob("*.json")))
+
+    def enrol(self, enrolment: Enrolment, *, key: str) -> bool:
+        """Take a partner in.
+
+        Args:
+            enrolment: as its file was read.
+            key: the partner's public key, or the first sixteen digits or more of it, as the partner told them to you.
+
+        Returns:
+            False, if it was enrolled in just this way before.
+
+        Raises:
+            InputError: if the key is another, or the name or one of the keys is taken.
+        """
+        entry = enrolment.entry
+        if len(key) < 16 or not entry.public_key.startswith(key.lower()):
+            raise InputError("--key", f"is not how the key in the file begins, {entry.public_key[:16]}…",
+                             bound="at least 16 digits, as the partner reads them to you by telephone",
+                             remedy="do not enrol this file unless the partner confirms its key")
+        path = self.folder / f"{entry.name}.json"
+        for other in (*self.partners(), *self.revoked()):
+            if other == enrolment and path.is_file():
+                return False
+            same = [word for word, found in (
+                ("name", other.entry.name == entry.name and other.entry.public_key != entry.public_key),
+                ("key", other.entry.name != entry.name and other.entry.public_key == entry.public_key),
+                ("node key", other.entry.name != entry.name and other.node_key == enrolment.node_key)) if found]
+            if same:
+                raise InputError(entry.name, f"the {same[0]} is that of {other.entry.name}, who is enrolled or was",
+                                 remedy="ask the partner for another name or to join with a home of its own")
+        if any(other.node_key == enrolment.node_key for other in self.revoked()):
+            raise InputError(entry.name, "its node key was revoked", remedy="have the partner run `leelight partner "
+                             "join --new-key` and send the new file")
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self._home.journal().append(PartnerEnrolled(partner=entry.name, public_key=entry.public_key))
+        replace_private(path, enrolment.to_text())
+        return True
+
+    def revoke(self, name: str) -> Enrolment:
+        """Turn a partner away: its node is let in no more.
+
+        Raises:
+            InputError: if nobody of that name is enrolled.
+        """
+        path = self.folder / f"{name}.json"
+        if not path.is_file():
+            known = ", ".join(one.entry.name for one in self.partners()) or "nobody"
+            raise InputError(name, "is not enrolled", bound=known, remedy="give one of these names")
+        found = Enrolment.read(path)
+        gone = self.folder / "revoked"
+        gone.mkdir(mode=0o700, exist_ok=True)
+        self._home.journal().append(PartnerRevoked(partner=name, public_key=found.entry.public_key))
+        path.replace(_unused(gone, name))
+        sync_folder(self.folder)
+        return found
+
+
+def _unused(folder: Path, name: str) -> Path:
+    number = 1
+    while (path := folder / f"{name}.{number}.json").exists():
+        number += 1
+    return path

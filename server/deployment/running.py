@@ -1,0 +1,137 @@
+"""What `leelight coordinator start` runs: the edge, Flower's SuperLink behind it, and the executor of the ServerApp.
+
+    partners ── TLS ──► edge ── TLS, this machine ──► SuperLink ◄── executor ── the study's round loop
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+
+import httpx
+
+from federation.deployment.flower import program, surroundings
+from federation.deployment.keeper import Keeper
+from federation.deployment.processes import ProcessSpec
+from federation.deployment.proxy import FLEET_PATHS, Limits, Proxy
+from federation.deployment.serving import bound, free_port, port_of, served, trusting
+from federation.errors import InputError
+from server.app import HOME_VARIABLE
+from server.coordinator import CoordinatorHome
+from server.deployment.control import Control
+from server.deployment.enrolled import Enrolled
+from server.deployment.network import CoordinatorSettings, Network
+
+HEALTH = "/health"
+CONTROL = Path("run") / "control"
+"""Where orders to the SuperLink are prepared."""
+_READY_SECONDS = 90.0
+log = logging.getLogger("leelight.coordinator")
+
+
+async def run_coordinator(home: CoordinatorHome) -> None:
+    """Keep a coordinator running until a signal says stop.
+
+    Raises:
+        InputError: if its settings cannot be used, or it is running already.
+    """
+    network = Network(home)
+    settings = network.settings()
+    keeper = Keeper(home.path, "this coordinator")
+    async with keeper.alone():
+        listener, port = bound(*settings.listens_on()), free_port()
+        proxy = edge(settings, network, port)
+        keeper.tell(address=settings.address, edge=port_of(listener), superlink=port)
+        async with served(proxy, listener, certificate=network.certificate, key=network.key):
+            admitting = asyncio.create_task(_admit(home, network, port, keeper))
+            try:
+                await keeper.keep(coordinator_processes(home, network, port))
+            finally:
+                admitting.cancel()
+        await proxy.close()
+
+
+def edge(settings: CoordinatorSettings, network: Network, superlink: int) -> Proxy:
+    """The only thing that is reached from outside: what nodes need passes, everything else does not."""
+    limits = Limits(body_bytes=settings.largest_message, requests_a_second=settings.requests_a_second,
+                    burst=int(4 * settings.requests_a_second))
+    return Proxy(f"https://127.0.0.1:{superlink}", tls=trusting(network.authority), paths=FLEET_PATHS, limits=limits,
+                 health=HEALTH)
+
+
+def coordinator_processes(home: CoordinatorHome, network: Network, superlink: int) -> list[ProcessSpec]:
+    """Flower's two processes of a coordinator.
+
+    Args:
+        home: of the coordinator.
+        network: its keys.
+        superlink: port for the SuperLink, on this machine alone.
+    """
+    path = home.path.resolve()
+    scratch, logs = path / "run" / "flower", path / "logs"
+    for folder in (scratch, logs):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    environment = surroundings(scratch, {HOME_VARIABLE: str(path)})
+
+    def spec(name: str, arguments: list[str | Path]) -> ProcessSpec:
+        return ProcessSpec(name=name, command=[program(name), *map(str, arguments)], environment=environment,
+                           folder=scratch, log_file=logs / f"{name}.log")
+
+    secret, authority = network.executor_secret.resolve(), network.authority.resolve()
+    return [
+        spec("flower-superlink", [
+            "--ssl-ca-certfile", authority, "--ssl-certfile", network.certificate.resolve(),
+            "--ssl-keyfile", network.key.resolve(), "--enable-supernode-auth", "--isolation", "process",
+            "--superexec-auth-secret-file", secret, "--host", "127.0.0.1", "--port", str(superlink),
+            "--database", scratch / "state.db", "--disable-runtime-dependency-installation"]),
+        spec("flower-superexec", [
+            "--root-certificates", authority, "--runtime-api-address", f"127.0.0.1:{superlink}",
+            "--superexec-auth-secret-file", secret]),
+    ]
+
+
+async def _admit(home: CoordinatorHome, network: Network, superlink: int, keeper: Keeper) -> None:
+    """Once the SuperLink is up, have exactly the enrolled partners let in."""
+    await _ready(superlink, network)
+    control = Control(home.path / CONTROL, port=superlink, authority=network.authority)
+    try:
+        await asyncio.to_thread(admit, control, Enrolled(home))
+    except InputError as error:
+        log.error("partners could not be let in: %s", error)
+        keeper.stopping.set()
+        return
+    keeper.tell(ready=True)
+
+
+def admit(control: Control, enrolled: Enrolled) -> None:
+    """Let in whoever is enrolled, and nobody else.
+
+    Raises:
+        InputError: if the SuperLink refuses.
+    """
+    wanted = {one.entry.name: one for one in enrolled.partners()}
+    inside = {str(node["name"]): str(node["node-id"]) for node in control.nodes() if node["status"] != "unregistered"}
+    for name, node in inside.items():
+        if name not in wanted:
+            control.shut_out(node)
+    for name, enrolment in wanted.items():
+        if name not in inside:
+            control.let_in(enrolment)
+
+
+async def _ready(superlink: int, network: Network) -> None:
+    """Wait until the SuperLink answers.
+
+    Raises:
+        InputError: if it does not in a minute and a half.
+    """
+    deadline = asyncio.get_running_loop().time() + _READY_SECONDS
+    async with httpx.AsyncClient(verify=trusting(network.authority), trust_env=False) as client:
+        while asyncio.get_running_loop().time() < deadline:
+            try:
+                if (await client.get(f"https://127.0.0.1:{superlink}{HEALTH}", timeout=2)).status_code < 500:
+                    return
+            except httpx.HTTPError:
+                await asyncio.sleep(0.1)
+    raise InputError("SuperLink", f"was not ready within {_READY_SECONDS:g} s", remedy="see logs/flower-superlink.log")

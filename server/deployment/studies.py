@@ -1,0 +1,75 @@
+"""Running a study over a network: an order to the SuperLink, and waiting until its ServerApp has ended.
+
+The ServerApp keeps what it has after each stage, so the same order after a crash goes on where it was.
+"""
+
+from __future__ import annotations
+
+import time
+from enum import Enum
+
+from federation.deployment.keeper import running_state
+from federation.errors import InputError
+from server.coordinator import CoordinatorHome
+from server.deployment.control import Control, has_ended
+from server.deployment.network import Network
+from server.deployment.running import CONTROL
+
+_LOOK_SECONDS = 0.3
+_ASK_SECONDS = 5.0
+"""Asking Flower starts a program each time."""
+
+
+class StudyEnd(Enum):
+    """How a run ended; the value is the exit code."""
+
+    RAN = 0
+    FAILED = 1
+    TOO_FEW = 3
+
+    @property
+    def words(self) -> str:
+        return {
+            StudyEnd.RAN: "The study has run. What was measured is kept; make a release of it with `leelight release "
+                          "draft`.",
+            StudyEnd.FAILED: "The study did not end well. logs/flower-superexec.log says why; `leelight coordinator "
+                             "resume` goes on with it.",
+            StudyEnd.TOO_FEW: "Too few partners answered; `leelight coordinator watch` says who. Wait for them, then "
+                              "`leelight coordinator resume` goes on where it was.",
+        }[self]
+
+
+def run_study(home: CoordinatorHome, network: Network) -> StudyEnd:
+    """Run the study of the plan at hand, or go on with it, and wait until it has ended.
+
+    Raises:
+        InputError: if the coordinator is not running, there is no plan, or its study has run.
+    """
+    signed = home.signed_plan()
+    home.check_not_run(signed)
+    state = running_state(home.path)
+    if state is None or not state.get("ready"):
+        raise InputError(str(home.path), "the coordinator is not running" if state is None else "the coordinator is "
+                         "still starting", remedy="run `leelight coordinator start` in another terminal or as a service")
+    control = Control(home.path / CONTROL, port=state["superlink"], authority=network.authority)
+    number = control.run(signed)
+    try:
+        status = _wait(home, signed.sha256, control, number)
+    except KeyboardInterrupt:
+        control.stop(number)
+        return StudyEnd.FAILED
+    if home.study(signed.sha256).path.is_dir():
+        return StudyEnd.RAN
+    return StudyEnd.TOO_FEW if "quorum" in status else StudyEnd.FAILED
+
+
+def _wait(home: CoordinatorHome, plan_sha256: str, control: Control, number: str) -> str:
+    """Wait until a run has ended, and give Flower's word for how."""
+    kept = home.study(plan_sha256).path
+    while True:
+        asked = time.monotonic()
+        status = control.status(number)
+        if has_ended(status) or kept.is_dir():
+            return status
+        while time.monotonic() - asked < _ASK_SECONDS and not kept.is_dir():
+            time.sleep(_LOOK_SECONDS)
