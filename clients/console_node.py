@@ -20,7 +20,8 @@ Home = Annotated[Path, typer.Option(help="The node's home folder.")]
 def join(
     invitation: Annotated[Path, typer.Argument(help="The coordinator's invitation.json.")],
     home: Home,
-    new_key: Annotated[bool, typer.Option("--new-key", help="Make a new key for the node; the old one is given up.")] = False,
+    new_key: Annotated[bool, typer.Option(
+        "--new-key", help="Make a new key for the node; the old one is given up.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Take a coordinator's invitation in, and write the file that it needs to enrol you.

@@ -44,7 +44,8 @@ def coordinator_app(compose: Compose) -> typer.Typer:
         signer: Annotated[list[str] | None, typer.Option(
             help="Who must sign the release, as NAME=PUBLIC-KEY; at least two.")] = None,
         role: Annotated[list[str] | None, typer.Option(
-            help="Region role that is counted: origin, transit, destination or observed. Repeat; all without it.")] = None,
+            help="Region role that is counted: origin, transit, destination or observed. Repeat; all without it."
+        )] = None,
         indicators: Annotated[bool, typer.Option(help="Whether records say which indicators were seen.")] = True,
         regions_drawn: Annotated[bool, typer.Option(
             "--regions-drawn", help="Places were drawn at random: a map describes none.")] = False,
@@ -126,7 +127,8 @@ What to do now
 
 def enrol(
     enrolment: Annotated[Path, typer.Argument(help="The file that the partner sent.")],
-    key: Annotated[str, typer.Option(help="The partner's public key, or its first 16 digits, as the partner told you.")],
+    key: Annotated[str, typer.Option(
+        help="The partner's public key, or its first 16 digits, as the partner told you.")],
     home: Home,
     as_json: AsJson = False,
 ) -> None:
@@ -177,7 +179,8 @@ def renew(home: Home, as_json: AsJson = False) -> None:
         _, network = _open(home)
         make_anew(network)
         days = int(days_left(network.certificate))
-        _say({"days": days}, as_json=as_json, words=f"The certificate holds for {days} days. Start the coordinator again.")
+        _say({"days": days}, as_json=as_json, words=f"The certificate holds for {days} days. "
+             "Start the coordinator again.")
 
 
 def start(home: Home) -> None:

@@ -1,4 +1,4 @@
-"""`make demo-deployment`: a coordinator and three partners as processes of their own, with TLS, keys and folders of their own.
+"""`make demo-deployment`: a coordinator and three partners, each with processes, folders, keys and TLS of its own.
 
 Everything is done by the commands that people use. Ports are on this machine's loopback, records are public texts (or
 invented ones, without DATA), and noise comes from a seed, so that the result can be held against the in-process grid:
@@ -26,7 +26,7 @@ from clients.node import NodeHome
 from federation.deployment.keeper import running_state
 from federation.deployment.serving import free_port
 from federation.identity import SigningKey
-from federation.plan import SignedPlan, read_plan_file
+from federation.plan import SignedPlan
 from server.coordinator import CoordinatorHome
 from server.rounds import StageReport
 from server.studies import Study

@@ -54,16 +54,16 @@ def check_run(home: NodeHome, run: Run) -> None:
     """
     keys = set(run.override_config)
     if keys != {PLAN_KEY}:
-        raise NotApproved("the run sets other things than the plan. Nothing outside the plan can change what a node does; "
-                          "ask the coordinator what they are trying")
+        raise NotApproved("the run sets other things than the plan. Nothing outside the plan can change what a node "
+                          "does; ask the coordinator what they are trying")
     try:
         signed = SignedPlan.open(run.override_config[PLAN_KEY].string, trusted_key=home.settings.coordinator_key)
         approval = find_approval(home, signed.sha256)
     except (InputError, Refusal) as error:
         raise NotApproved(getattr(error, "detail", "") or str(error)) from None
     if approval is None or approval.decision is not Decision.APPROVED:
-        raise NotApproved(f"plan {signed.sha256[:16]}… ({signed.plan.study}) is not approved here. Look at the plan file "
-                          "with `leelight partner review`, and approve it if you agree")
+        raise NotApproved(f"plan {signed.sha256[:16]}… ({signed.plan.study}) is not approved here. Look at the plan "
+                          "file with `leelight partner review`, and approve it if you agree")
     if approval.bundle_sha256 != run.fab_hash:
         raise NotApproved(f"the coordinator sends software {run.fab_hash[:16]}…, and the plan was approved with "
                           f"{approval.bundle_sha256[:16]}…, the one installed here then. Install the coordinator's "

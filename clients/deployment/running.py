@@ -1,4 +1,4 @@
-"""What `leelight partner start` runs: the gate, Flower's SuperNode behind it, and the executor that runs the node's part.
+"""What `leelight partner start` runs: the gate, Flower's SuperNode behind it, and the executor of the node's part.
 
     coordinator ◄── TLS ── gate ◄── TLS, this machine ── SuperNode ◄── executor ── one process for each message
 """

@@ -1,7 +1,7 @@
 """The two files by which a partner and a coordinator come to know each other: an invitation, and an enrolment.
 
 Neither holds a secret. What makes them safe is that each side compares the other's key by another channel: the
-coordinator's key is pinned when a partner's home is made, the partner's is read back by telephone before it is enrolled.
+coordinator's key is pinned when a partner's home is made, the partner's is read back by telephone before it enrols.
 """
 
 from __future__ import annotations

@@ -30,7 +30,8 @@ def program(name: str) -> str:
     """
     found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
     if found is None:
-        raise InputError(name, "is not installed", remedy="install leelight into the environment that you start it from")
+        raise InputError(name, "is not installed",
+                         remedy="install leelight into the environment that you start it from")
     return found
 
 

@@ -26,7 +26,7 @@ class JsonLines(logging.Formatter):
 
 
 def log_to(path: Path) -> None:
-    """Write the events of `leelight.*` to a file (0600) that is set aside when it grows, and warnings to the terminal."""
+    """Write events of `leelight.*` to a file (0600) that is set aside when it grows, and warnings to the terminal."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch(mode=0o600)
     file = RotatingFileHandler(path, maxBytes=_BYTES, backupCount=_KEPT, encoding="utf-8")

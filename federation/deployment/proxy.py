@@ -1,4 +1,4 @@
-"""A reverse proxy that knows a handful of paths and nothing else, for the edge of a coordinator and the gate of a partner.
+"""A reverse proxy that knows a handful of paths and nothing else: the edge of a coordinator, the gate of a partner.
 
 Everything that is not listed is refused before it is read. What is listed passes if it is small enough and does not
 come too often, and a side may look at an answer before it goes on (a partner's gate looks at bundles).

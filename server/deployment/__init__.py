@@ -1,1 +1,1 @@
-"""A coordinator on a real network: its settings, the partners that are enrolled, the edge, and the processes behind it."""
+"""A coordinator on a real network: its settings, who is enrolled, the edge, and the processes behind it."""

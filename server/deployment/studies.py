@@ -49,8 +49,8 @@ def run_study(home: CoordinatorHome, network: Network) -> StudyEnd:
     home.check_not_run(signed)
     state = running_state(home.path)
     if state is None or not state.get("ready"):
-        raise InputError(str(home.path), "the coordinator is not running" if state is None else "the coordinator is "
-                         "still starting", remedy="run `leelight coordinator start` in another terminal or as a service")
+        raise InputError(str(home.path), "its coordinator is not running" if state is None else "is still starting",
+                         remedy="run `leelight coordinator start` in another terminal, and wait a moment")
     control = Control(home.path / CONTROL, port=state["superlink"], authority=network.authority)
     number = control.run(signed)
     try:

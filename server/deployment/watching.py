@@ -71,7 +71,8 @@ def view(found: dict[str, Any]) -> RenderableType:
         processes.add_row(one["name"], str(one["pid"] or "not running"), f"{one['starts']} times")
     study = found["study"]
     said = "No plan is signed." if study is None else (
-        f"Study {study['study']}, plan {study['plan_sha256'][:16]}…: " + ("has run" if study["has_run"] else "not yet run"))
+        f"Study {study['study']}, plan {study['plan_sha256'][:16]}…: "
+        + ("has run" if study["has_run"] else "not yet run"))
     head = (f"{found['coordinator']} at {found['address']}: " + ("running" if found["running"] else "not running")
             + f"; certificate holds {found['certificate_days']} days")
     return Group(Text(head), Text(said), partners, processes)

@@ -1,4 +1,4 @@
-"""Enrolled partners, seen as a world: what a coordinator composes a real study from. It holds no record and writes none."""
+"""Enrolled partners, seen as a world: what a coordinator composes a real study from. It holds no record."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ class EnrolledWorld:
 
     @property
     def period(self) -> tuple[date, date]:
-        raise InputError("study.period_start, study.period_end", "a study of enrolled partners has no period of its own",
+        raise InputError("study.period_start, study.period_end",
+                         "a study of enrolled partners has no period of its own",
                          remedy=_PERIOD)
 
     @property
@@ -66,7 +67,7 @@ class EnrolledWorld:
             name=entry.name, kind=entry.kind, slots=entry.slots, regions=entry.regions, languages=(),
             declared_prevalence=entry.declared_prevalence, mapping="leelight") for entry in self.entries)
 
-    def write(self, partner: str, directory: Path) -> NoReturn:
+    def write(self, partner: str, directory: Path) -> NoReturn:  # noqa: ARG002  as every world
         """Records are with the partners."""
         raise InputError(partner, "is enrolled: its records are its own", remedy="simulate with another world")
 

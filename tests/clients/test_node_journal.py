@@ -22,6 +22,7 @@ from clients.ledger.files import LedgerFiles
 from clients.node import NodeHome
 from clients.policy import POLICY_FILE
 from federation.canonical import sha256_hex
+from federation.deployment.bundle import installed_bundle_sha256
 from federation.errors import InputError, Refusal, RefusalCode
 from federation.identity import SigningKey
 from federation.journal import (
@@ -101,6 +102,7 @@ def test_decisions_are_written_down_with_their_price_and_the_rules(home: NodeHom
     approve(home, plan)
     cost = price(plan)
     facts = {"plan_sha256": plan.sha256, "study": "test", "epsilon": cost.total, "delta": cost.delta,
+             "bundle_sha256": installed_bundle_sha256(),
              "policy_sha256": sha256_hex((home.path / POLICY_FILE).read_bytes())}
     assert acts(home) == [PlanDeclined(**facts), PlanApproved(**facts)]
     assert path_of(home).stat().st_mode & 0o777 == 0o600
@@ -194,7 +196,7 @@ def test_nothing_of_the_partners_own_is_in_it(home: NodeHome, plan: StudyPlan) -
     for private in (str(home.path), "records.sqlite", home.person_secret().hex()):
         assert private not in text
     public = {plan.sha256, plan.study, home.settings.name, home.signing_key().public, "partner", "train", "table",
-              sha256_hex((home.path / POLICY_FILE).read_bytes()), *committed(home),
+              installed_bundle_sha256(), sha256_hex((home.path / POLICY_FILE).read_bytes()), *committed(home),
               *(request_sha256(model_request(plan, number)) for number in (0, 1))}
     for line in text.splitlines():
         for value in json.loads(line)["facts"].values():

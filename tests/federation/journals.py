@@ -17,6 +17,8 @@ from federation.journal import (
     Facts,
     Journal,
     Opened,
+    PartnerEnrolled,
+    PartnerRevoked,
     PlanApproved,
     PlanDeclined,
     PlanSigned,
@@ -34,6 +36,7 @@ A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 COORDINATORS: tuple[Facts, ...] = (
+    PartnerEnrolled(partner="agency", public_key=A), PartnerRevoked(partner="agency", public_key=A),
     PlanSigned(plan_sha256=A, study="winter"),
     StudyRun(plan_sha256=A, partners=("agency", "ngo-shelter", "platform"), measurements_sha256=B, model_sha256=C),
     ReleaseDrafted(plan_sha256=A, content_sha256=B, previous_release_sha256=None),
@@ -42,8 +45,8 @@ COORDINATORS: tuple[Facts, ...] = (
     ReleaseSigned(content_sha256=C, signer="ngo-shelter", public_key=A),
     ReleasePublished(content_sha256=C, released_on=date(2026, 6, 30), epsilon=3.25, delta=1e-6))
 PARTNERS: tuple[Facts, ...] = (
-    PlanDeclined(plan_sha256=B, study="spring", epsilon=7.5, delta=1e-6, policy_sha256=None),
-    PlanApproved(plan_sha256=A, study="winter", epsilon=3.25, delta=1e-6, policy_sha256=C),
+    PlanDeclined(plan_sha256=B, bundle_sha256=C, study="spring", epsilon=7.5, delta=1e-6, policy_sha256=None),
+    PlanApproved(plan_sha256=A, bundle_sha256=B, study="winter", epsilon=3.25, delta=1e-6, policy_sha256=C),
     Answered(plan_sha256=A, stage="train", round=1, request_sha256=B, reply_sha256=C, kept=False),
     Answered(plan_sha256=A, stage="train", round=1, request_sha256=B, reply_sha256=C, kept=True),
     Answered(plan_sha256=A, stage="table", round=1, request_sha256=C, reply_sha256=B, kept=False),

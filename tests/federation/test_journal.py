@@ -67,7 +67,7 @@ def test_a_journal_equals_its_naive_twin(tmp_path: Path) -> None:
     first = naive_line(0, "2026-03-01T12:01:00Z", "opened", {
         "journal_version": 1, "owner": "ngo-shelter", "side": "partner", "public_key": KEY.public}, "0" * 64)
     second = naive_line(1, "2026-03-01T12:02:00Z", "plan_approved", {
-        "plan_sha256": "a" * 64, "study": "winter", "epsilon": 3.25, "delta": 1e-06, "policy_sha256": "c" * 64},
+        "plan_sha256": "a" * 64, "bundle_sha256": "b" * 64, "study": "winter", "epsilon": 3.25, "delta": 1e-06, "policy_sha256": "c" * 64},
         hashlib.sha256(first).hexdigest())
     assert (tmp_path / "journal.jsonl").read_bytes() == first + b"\n" + second + b"\n"
     head = json.loads((tmp_path / "journal.jsonl.head").read_bytes())
@@ -78,8 +78,8 @@ def test_the_form_of_an_entry_never_changes() -> None:
     """Golden: hashes of the two journals as version 1 writes them. A change here breaks every journal there is."""
     assert [history(acts, owner=owner, side=side)[-1].hash for acts, owner, side in (
         (PARTNERS, "ngo-shelter", Side.PARTNER), (COORDINATORS, "coordinator", Side.COORDINATOR))] == [
-        "d3624a2f658b518ba12e57f1c3dbce0afa626bb9f22d65e41d9341b1cb26b7f8",
-        "af5363c57409d262cbf566166440349bf21fdbcedf8580bf3df6f807a28711e9"]
+        "b0212ddfba38c53eb6cd66ae59d2677f0e721e48cbc8ef7f9297770ed9cb9449",
+        "40b81253ceb60f3f24bb620e958ac8edd274d9d3882ed2a33210fc44f8900c5d"]
 
 
 def test_what_is_written_is_private(tmp_path: Path) -> None:
