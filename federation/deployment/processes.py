@@ -108,7 +108,8 @@ class KeptProcess:
         with os.fdopen(os.open(self.spec.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
             self._process = await asyncio.create_subprocess_exec(
                 *self.spec.command, env=dict(self.spec.environment), cwd=self.spec.folder,
-                stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT, start_new_session=True, preexec_fn=_die_with_parent)
+                stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True, preexec_fn=_die_with_parent)
         if self._stopping.is_set():
             await self.stop()
         self._note(pid=self._process.pid, starts=self.state.starts + 1)

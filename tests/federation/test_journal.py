@@ -67,7 +67,8 @@ def test_a_journal_equals_its_naive_twin(tmp_path: Path) -> None:
     first = naive_line(0, "2026-03-01T12:01:00Z", "opened", {
         "journal_version": 1, "owner": "ngo-shelter", "side": "partner", "public_key": KEY.public}, "0" * 64)
     second = naive_line(1, "2026-03-01T12:02:00Z", "plan_approved", {
-        "plan_sha256": "a" * 64, "bundle_sha256": "b" * 64, "study": "winter", "epsilon": 3.25, "delta": 1e-06, "policy_sha256": "c" * 64},
+        "plan_sha256": "a" * 64, "bundle_sha256": "b" * 64, "study": "winter", "epsilon": 3.25, "delta": 1e-06,
+        "policy_sha256": "c" * 64},
         hashlib.sha256(first).hexdigest())
     assert (tmp_path / "journal.jsonl").read_bytes() == first + b"\n" + second + b"\n"
     head = json.loads((tmp_path / "journal.jsonl.head").read_bytes())
