@@ -1,15 +1,18 @@
 """What `leelight partner start` runs: the gate, Flower's SuperNode behind it, and the executor of the node's part.
 
-    coordinator ◄── TLS ── gate ◄── TLS, this machine ── SuperNode ◄── executor ── one process for each message
+    coordinator ◄── TLS ── gate ◄── TLS, this machine ── SuperNode ◄── executor ── warm ── a process for each message
 """
 
 from __future__ import annotations
 
 import json
+import os
+import sys
 from pathlib import Path
 
 from clients.deployment.gate import Gate
 from clients.deployment.network import Network, network_of
+from clients.deployment.warm import PROGRAM, write_small_program
 from clients.node import NodeHome
 from federation.deployment.flower import program, surroundings
 from federation.deployment.keeper import Keeper
@@ -53,7 +56,11 @@ def node_processes(home: NodeHome, network: Network, *, gate: int, runtime: int)
     scratch, logs = path / "run" / "flower", path / "logs"
     for folder in (scratch, logs):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    environment = surroundings(scratch, {"OMP_NUM_THREADS": str(home.settings.threads)})
+    environment = surroundings(scratch, {"OMP_NUM_THREADS": str(home.settings.threads),
+                                         "OPENBLAS_NUM_THREADS": str(home.settings.threads)})
+    warm_socket = path / "run" / "warm.socket"
+    write_small_program(path / "run" / "bin", socket_path=warm_socket, real=program(PROGRAM))
+    environment["PATH"] = f"{path / 'run' / 'bin'}{os.pathsep}{environment['PATH']}"
 
     def spec(name: str, arguments: list[str | Path], pause: float) -> ProcessSpec:
         return ProcessSpec(name=name, command=[program(name), *map(str, arguments)], environment=environment,
@@ -61,6 +68,8 @@ def node_processes(home: NodeHome, network: Network, *, gate: int, runtime: int)
 
     secret = network.executor_secret.resolve()
     return [
+        ProcessSpec(name="warm", command=[sys.executable, "-m", "clients.deployment.warm", str(warm_socket)],
+                    environment=environment, folder=scratch, log_file=logs / f"{PROGRAM}.log"),
         spec("flower-supernode", [
             "--root-certificates", network.gate_authority.resolve(), "--superlink", f"127.0.0.1:{gate}",
             "--auth-supernode-private-key", network.node_key.resolve(), "--isolation", "process",
