@@ -56,6 +56,7 @@ class NodeSettings(BaseModel):
         ledger_head: where the head of the privacy account is kept, if not in the home. On a disk that is not copied
             back together with the home, it shows that an older account was.
         cache: where features are kept, if not in the home.
+        metrics_port: on this machine alone, for Prometheus; 0 for none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +73,7 @@ class NodeSettings(BaseModel):
     encoder_folder: Path | None = None
     ledger_head: Path | None = None
     cache: Path | None = None
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
 
 
 class NodeHome:

@@ -83,6 +83,7 @@ class Gate:
         self._approved: set[str] = set()
         self._told: set[str] = set()
         self._last_message = -BUSY_SECONDS
+        self.refusals = 0
         self.proxy: Proxy
 
     def before(self, address: str, tls: SSLContext, limits: Limits) -> Proxy:
@@ -132,6 +133,7 @@ class Gate:
         return found
 
     def _tell(self, words: str) -> None:
+        self.refusals += 1
         # The node asks again and again; the partner is told once.
         if words not in self._told:
             self._told.add(words)

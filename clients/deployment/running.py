@@ -8,14 +8,17 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from clients.deployment.gate import Gate
+from clients.deployment.metrics import node_figures
 from clients.deployment.network import Network, network_of
 from clients.deployment.warm import PROGRAM, write_small_program
 from clients.node import NodeHome
 from federation.deployment.flower import program, surroundings
 from federation.deployment.keeper import Keeper
+from federation.deployment.metrics import metrics_served
 from federation.deployment.processes import ProcessSpec
 from federation.deployment.proxy import Limits
 from federation.deployment.serving import bound, free_port, port_of, served, trusting
@@ -38,7 +41,8 @@ async def run_node(home: NodeHome) -> None:
         gate, runtime = Gate(home), free_port()
         proxy = gate.before(address, trusting(network.authority), Limits())
         keeper.tell(coordinator=address, gate=port_of(listener), runtime=runtime)
-        async with served(proxy, listener, certificate=network.gate_certificate, key=network.gate_key):
+        async with (served(proxy, listener, certificate=network.gate_certificate, key=network.gate_key),
+                    metrics_served(home.settings.metrics_port, partial(node_figures, home, lambda: gate.refusals))):
             await keeper.keep(node_processes(home, network, gate=port_of(listener), runtime=runtime))
         await proxy.close()
 
