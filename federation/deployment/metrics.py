@@ -1,4 +1,4 @@
-"""Figures for Prometheus, on this machine's loopback alone. They name partners and stages, and never a person's data."""
+"""Figures for Prometheus, on this machine alone. They name partners and stages, and nothing of any person."""
 
 from __future__ import annotations
 
