@@ -124,7 +124,8 @@ def test_a_home_that_trusts_another_coordinator_takes_no_part(tmp_path: Path) ->
     plan, watch = make_plan(quorum=2), Recorder()
     stranger = make_home(tmp_path, 2, records=make_records(5), coordinator_key=SigningKey.from_bytes(b"o" * 32).public)
     RoundLoop(grid_for(plan, [*homes(tmp_path, 2), stranger]), plan, watch).run()
-    assert watch.reports[0].refused == (("node 3", "plan_not_trusted"),)
+    # It says who it is, signed, so that nobody waits for it.
+    assert watch.reports[0].refused == (("partner-2", "plan_not_trusted"),)
 
 
 class LyingGrid(InProcessGrid):
