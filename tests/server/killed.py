@@ -1,4 +1,4 @@
-"""Studies whose coordinator dies: the state of every disk is copied at each step of a run, and runs go on from there."""
+"""Studies whose coordinator dies: all disks are copied at each step of a run, and runs go on from there."""
 
 from __future__ import annotations
 
@@ -146,10 +146,10 @@ class Copies:
         return self.folder / str(number)
 
 
-def charges(root: Path, plan: StudyPlan) -> list[tuple[int, int, float]]:
-    """Of each partner's account: entries, requests answered, and what was spent."""
+def charges(root: Path, plan: StudyPlan, partners: int | None = None) -> list[tuple[int, int, float]]:
+    """Of each partner's account, or the first so many: entries, requests answered, and what was spent."""
     found = []
-    for path in sorted((root / "nodes").iterdir()):
+    for path in sorted((root / "nodes").iterdir())[:partners]:
         home = NodeHome.load(path)
         with existing_account(home) as ledger:
             balance = ledger.balance(home.policy().ceilings)
