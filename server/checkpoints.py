@@ -80,8 +80,9 @@ class Checkpoint(Progress):
         self._sum_of: tuple[str, int, str] | None = None
         self._kept_until = 0.0
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not (folder / STATE_FILE).exists() and any(folder.glob("round-*")):
-            damaged(str(folder / STATE_FILE), "is missing, and models of rounds are there")
+        state = folder / STATE_FILE
+        if not (state.exists() and state.stat().st_size) and any(folder.glob("round-*")):
+            damaged(str(state), "is missing, and models of rounds are there")
         self._database = RunDatabase(folder / STATE_FILE, plan.sha256)
         try:
             self._load()

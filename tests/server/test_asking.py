@@ -232,6 +232,22 @@ def test_who_stays_away_is_late_at_the_deadline() -> None:
     assert asked.count(1) == asked.count(3) == 1
 
 
+def test_every_letter_has_a_nonce_of_its_own() -> None:
+    nonces: list[str] = []
+
+    def noting(number: int) -> Node:
+        def answer(request: Request, action: str) -> Any:
+            nonces.append(request.nonce)
+            return partner(number)(request, action)
+
+        return answer
+
+    partners, _ = met(ScriptedGrid({number + 1: noting(number) for number in range(3)}))
+    for _ in range(2):
+        ask(partners)
+    assert len(nonces) == len(set(nonces)) == 9
+
+
 def test_who_is_busy_is_asked_again() -> None:
     times = iter(range(100))
 

@@ -58,11 +58,17 @@ def undisturbed(folder: Path, plan: StudyPlan) -> Undisturbed:
     shutil.copytree(root, folder / "fresh")
     copies = Copies(root, folder / "copies")
     copies.grid = WatchedGrid(root, plan, on_step=copies)
-    replace, note, remove = checkpoints.replace_private, CoordinatorHome.note_run, shutil.rmtree
+    replace, keep, note, remove = (checkpoints.replace_private, CoordinatorHome.keep, CoordinatorHome.note_run,
+                                   shutil.rmtree)
 
     def replaced(path: Path, data: bytes) -> None:
+        copies("model made")
         replace(path, data)
         copies("model in place")
+
+    def keeping(home: CoordinatorHome, signed: SignedPlan, made: StudyOutcome) -> None:
+        copies("measured")
+        keep(home, signed, made)
 
     def removing(path: Path, **options: Any) -> None:
         copies("study kept")
@@ -75,6 +81,7 @@ def undisturbed(folder: Path, plan: StudyPlan) -> Undisturbed:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoints, "replace_private", replaced)
         patch.setattr("server.coordinator.shutil.rmtree", removing)
+        patch.setattr(CoordinatorHome, "keep", keeping)
         patch.setattr(CoordinatorHome, "note_run", noting)
         outcome = go_on(root, plan, copies.grid)
     return Undisturbed(plan, copies, outcome, charges(root, plan), folder / "fresh")
@@ -122,7 +129,8 @@ def test_a_kill_at_any_step_changes_nothing(which: str, request: pytest.FixtureR
     assert len(steps) > (50 if which == "secure" else 14)
     for number in range(len(steps)):
         root, before = study.world(number, disks / str(number))
-        grid = WatchedGrid(root, study.plan)
+        asked: list[str] = []
+        grid = WatchedGrid(root, study.plan, on_step=asked.append)
         if steps[number] in ("study kept", "run removed"):
             with pytest.raises(InputError, match="its study has run"):
                 go_on(root, study.plan, grid)
@@ -130,6 +138,7 @@ def test_a_kill_at_any_step_changes_nothing(which: str, request: pytest.FixtureR
         else:
             assert same(go_on(root, study.plan, grid), study.outcome), (number, steps[number])
             check_given_once(before, grid.given)
+        assert bool(asked) == (steps[number] not in ("measured", "study kept", "run removed"))
         home = CoordinatorHome.load(root / "coordinator")
         assert (home.measurements().values == study.outcome.measurements.values).all()
         assert charges(root, study.plan) == study.charges, (number, steps[number])
@@ -179,6 +188,27 @@ def test_a_partner_that_does_not_come_back_is_missed_and_no_more(secure: Undistu
         # Of those who were there, each stage is charged once, and of the other no more than once.
         assert charges(root, secure.plan, 2) == secure.charges[:2]
         shutil.rmtree(root)
+
+
+def test_who_comes_back_after_an_exchange_was_closed_is_out_of_its_sum(secure: Undisturbed, disks: Path,
+                                                                       no_sleep: list[float]) -> None:
+    root = disks / "root"
+    shutil.copytree(secure.fresh, root)
+
+    def die(step: str) -> None:
+        if step == "asked query.survivors":
+            raise Killed
+
+    first = WatchedGrid(root, secure.plan, on_step=die, gone=lambda node, action: (node, action) == (3, "query.masked"))
+    with pytest.raises(Killed):
+        go_on(root, secure.plan, first, step=20)
+    # Had the others been asked to sign a list with this one in it, they would have refused for good.
+    grid = WatchedGrid(root, secure.plan)
+    outcome = go_on(root, secure.plan, grid)
+    assert [report.answered for report in outcome.stages if report.stage != "hello"] == [
+        ("partner-0", "partner-1"), *2 * [("partner-0", "partner-1", "partner-2")]]
+    check_given_once(first.given, grid.given)
+    assert charges(root, secure.plan, 2) == secure.charges[:2]
 
 
 @pytest.mark.parametrize("which", ["secure", "local"])
