@@ -4,6 +4,9 @@ Flower sends the text of an exception to the coordinator as it is. So no excepti
 its code, anything else as `failed`, and the node's own log gets the kind of error and the place in our code, never its
 message, which could quote a record. The code that left is an act, and the partner's journal holds it.
 
+Whatever leaves is signed with the partner's key (`federation.signed_replies`). Only a refusal may leave without: by a
+node whose home cannot be opened, or to a request that has no nonce.
+
 Where the node's home is, the partner says: in Flower's node config (`node-home`), or for a simulation on one machine in
 the environment (`LEELIGHT_NODES`, a folder of homes numbered by partition).
 """
@@ -14,7 +17,7 @@ import logging
 import os
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,10 +29,11 @@ from clients.policy import Policy
 from clients.sessions import sweep
 from federation.errors import InputError, Refusal, RefusalCode
 from federation.journal import NO_PLAN, Refused
-from federation.messages import Reply, Request, read_request, reply_content
+from federation.messages import OK, Reply, Request, read_head, read_request, reply_content
 from federation.plan import SignedPlan, StudyPlan
 from federation.plan_parts import RosterEntry
 from federation.secure import check_plan
+from federation.signed_replies import sign_reply
 
 NODES_VARIABLE = "LEELIGHT_NODES"
 log = logging.getLogger("leelight.node")
@@ -115,9 +119,20 @@ def guarded(handler: Handler) -> Callable[[Message, Context], Message]:
             frame = traceback.extract_tb(error.__traceback__)[-1]
             log.error("failed: %s at %s:%s", type(error).__name__, Path(frame.filename).name, frame.lineno)
             reply = _declined(context, RefusalCode.FAILED)
-        return Message(reply_content(reply), reply_to=message)
+        return Message(reply_content(_signed(reply, message, context)), reply_to=message)
 
     return handle
+
+
+def _signed(reply: Reply, message: Message, context: Context) -> Reply:
+    """The reply under this partner's name and key. What cannot be signed leaves as a refusal without."""
+    try:
+        home = find_home(context)
+        return sign_reply(replace(reply, partner=home.settings.name), read_head(message),
+                          message.metadata.message_type, home.signing_key())
+    except Exception as error:  # noqa: BLE001  the door: nothing but a fixed code may pass
+        log.error("this reply is not signed: %s", type(error).__name__)
+        return Reply(code=RefusalCode.FAILED if reply.code == OK else reply.code)
 
 
 def _declined(context: Context, code: RefusalCode) -> Reply:

@@ -19,7 +19,7 @@ from federation.canonical import canonical_json, sha256_hex
 from federation.errors import Refusal, RefusalCode
 from federation.messages import OK, Reply, SumRequest, request_sha256
 from federation.secagg import Participant, SessionSpec, Stage
-from federation.secure import Purpose, session_of
+from federation.secure import Purpose, session_of, session_seconds
 
 _CHARGED = {Purpose.TRAIN: LedgerStage.TRAIN, Purpose.TABLE: LedgerStage.TABLE}
 Step = Callable[[Participant, bytes], bytes]
@@ -46,7 +46,7 @@ def keys(inquiry: Inquiry) -> Reply:
     _, spec = _asked(inquiry)
     # Nobody is kept waiting for somebody who cannot take part.
     require_ready(inquiry)
-    sent = _files(inquiry).begin(spec, seconds=inquiry.plan.conduct.stage_deadline_seconds)
+    sent = _files(inquiry).begin(spec, seconds=session_seconds(inquiry.plan))
     return Reply(code=OK, partner=inquiry.entry.name, payload=sent)
 
 
@@ -77,12 +77,12 @@ def masked(inquiry: Inquiry) -> Reply:
     return paid(inquiry, _CHARGED[purpose], answer, asked=sha256_hex(canonical_json(known_by)), ready=ready)
 
 
-def _light(stage: Stage, step: Step, *, repeat: bool = True) -> Handler:
+def _light(stage: Stage, step: Step) -> Handler:
     """An exchange that only takes the other partners' messages in."""
     def handle(inquiry: Inquiry) -> Reply:
         named, spec = _asked(inquiry)
-        asked = stage.encode() + b" " + named.payload if repeat else None
-        sent = _files(inquiry).advance(spec, lambda participant: step(participant, named.payload), asked=asked)
+        sent = _files(inquiry).advance(spec, lambda participant: step(participant, named.payload),
+                                       asked=stage.encode() + b" " + named.payload)
         return Reply(code=OK, partner=inquiry.entry.name, payload=sent)
 
     return handle
@@ -93,7 +93,6 @@ ANSWERS: Mapping[Stage, Handler] = {
     Stage.SHARES: _light(Stage.SHARES, Participant.shares),
     Stage.MASKED: masked,
     Stage.SURVIVORS: _light(Stage.SURVIVORS, Participant.survivors),
-    # Shares of others' secrets are not left lying about.
-    Stage.UNMASK: _light(Stage.UNMASK, Participant.unmask, repeat=False),
+    Stage.UNMASK: _light(Stage.UNMASK, Participant.unmask),
 }
 """The handler of each exchange; its action has the exchange's name."""

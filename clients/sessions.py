@@ -2,10 +2,17 @@
 
 Flower keeps a node's state in memory, and a node's process may live for one message alone; so a session is a file in
 the home (0600), put in place whole before each answer leaves. It holds the secrets of one sum, and the last answer for
-whoever asks the same again. There is one for each round of a plan: another attempt at the round takes its place. When a
-session ends, a file without any secret is left; one that the coordinator never ended is removed, with whatever message
-comes next, once each of its deadlines has passed twice. Removing a file does not wipe a disk: keep the home on an
-encrypted one.
+whoever asks the same again: a coordinator may have been killed before it had it on disk. There is one file for each
+round of a plan; another attempt at the round takes its place. It is removed, with whatever message comes next, once
+each of the session's deadlines has passed twice. Removing a file does not wipe a disk: keep the home on an encrypted
+one.
+
+When a session ends, its secrets are gone and the last answer is left: of each partner in the sum a share of its own
+mask's seed, or of one that vanished a share of its mask key, never both of one. To the coordinator that is nothing new,
+as it had these bytes already and gets no others: another request is refused. Whoever steals the disk gets one share of
+each secret, as before, and less than a thief who came before the end, when both kinds of each were there. With the
+disks of as many partners as the threshold says, and the masked vectors, it gets the sum that the coordinator has, and
+still no vector: the other kind of shares, which that would take, is gone.
 """
 
 from __future__ import annotations
@@ -28,7 +35,6 @@ from federation.plan_parts import Hex32
 from federation.private_files import replace_private
 from federation.secagg import Code, Participant, ProtocolError, SessionSpec
 
-_EXCHANGES = 5
 _PART_SECONDS = 3600
 """After so long, what a crash left half-written is nobody's any more."""
 Base64 = Annotated[str, Field(pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
@@ -67,7 +73,7 @@ class SessionFiles:
 
         Args:
             spec: the session.
-            seconds: how long the coordinator waits for an exchange.
+            seconds: how long it is kept for the coordinator to end it.
 
         Raises:
             Refusal: `session_refused`, if the session has gone further or is over.
@@ -78,7 +84,7 @@ class SessionFiles:
             if kept is not None and kept.session_id == spec.session_id.hex():
                 return self._answered(kept, b"begin") or _refuse("this session was begun before")
             participant, answer = Participant.begin(spec, self._name, self._key)
-            self._keep(spec, participant, b"begin", answer, until=self._clock() + 2 * _EXCHANGES * seconds)
+            self._keep(spec, participant, b"begin", answer, until=self._clock() + seconds)
             return answer
 
     def check(self, spec: SessionSpec, look: Callable[[Participant], None]) -> None:

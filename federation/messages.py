@@ -1,7 +1,8 @@
 """What travels between coordinator and node: a few small message types on Flower's Message API.
 
-A request names the plan by hash and the round; a reply holds a fixed code and, if that is `ok`, arrays. There is no
-field for a count, a metric or a text, so none can be sent by mistake.
+A request names the plan by hash, the round, and a nonce; a reply holds a fixed code and, if that is `ok`, arrays, under
+the partner's signature (`federation.signed_replies`). There is no field for a count, a metric or a text, so none can be
+sent by mistake.
 
 | message type  | request                 | reply                            |
 |---------------|-------------------------|----------------------------------|
@@ -18,25 +19,36 @@ attempt, and with `query.masked` comes the model; what else they and their repli
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
-from dataclasses import dataclass
+import re
+import secrets
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+from flwr.app import ConfigRecord, Message, RecordDict
 from safetensors.numpy import load, save
 
 from federation.errors import Refusal, RefusalCode
 from federation.grid import MAX_WEIGHT
+from federation.packing import pack, unpack
 
 HELLO: Final = "query.hello"
 TRAIN: Final = "train"
 TABLE: Final = "query.table"
 OK: Final = "ok"
 
+_HEX32 = re.compile(r"[0-9a-f]{64}")
+_NONCE = re.compile(r"[0-9a-f]{32}")
+_SIGNATURE = re.compile(r"([0-9a-f]{128})?")
+
 Arrays = dict[str, npt.NDArray[np.float32]]
 """A model's weights by parameter name."""
+
+
+def new_nonce() -> str:
+    """32 hexadecimal digits from the operating system, never the same again."""
+    return secrets.token_hex(16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,31 +70,37 @@ class SumRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the coordinator asks. `round_number` is 0 outside training and sums."""
+    """What the coordinator asks. `round_number` is 0 outside training and sums.
+
+    The nonce ties a reply to this question. It is no part of what is asked: the same question under another nonce is
+    answered, and charged, as the same.
+    """
 
     plan_sha256: str
     round_number: int
+    nonce: str = field(default_factory=new_nonce)
     arrays: Arrays | None = None
     sum: SumRequest | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reply:
-    """What a node answers: a code, and on `ok` what was asked for."""
+    """What a node answers: a code, and on `ok` what was asked for. The signature is empty where there is none."""
 
     code: str
     partner: str = ""
     arrays: Arrays | None = None
     table: npt.NDArray[np.int64] | None = None
     payload: bytes | None = None
+    signature: str = ""
 
 
 def request_content(request: Request) -> RecordDict:
     """Pack a request."""
     content = RecordDict({"request": ConfigRecord(
-        {"plan_sha256": request.plan_sha256, "round": request.round_number})})
+        {"plan_sha256": request.plan_sha256, "round": request.round_number, "nonce": request.nonce})})
     if request.arrays is not None:
-        content["arrays"] = _pack(request.arrays)
+        content["arrays"] = pack(request.arrays)
     if request.sum is not None:
         content["sum"] = ConfigRecord({"purpose": request.sum.purpose, "attempt": request.sum.attempt,
                                        "model_sha256": request.sum.model_sha256, "payload": request.sum.payload})
@@ -95,18 +113,32 @@ def read_request(message: Message) -> Request:
     Raises:
         Refusal: `bad_request`, if it is not one.
     """
+    head = read_head(message)
     try:
-        head = message.content.config_records["request"]
-        sha256, number = head["plan_sha256"], head["round"]
         record = message.content.array_records.get("arrays")
-        if not isinstance(sha256, str) or type(number) is not int:
-            raise TypeError("request fields have the wrong type")
-        arrays = None if record is None else _unpack(record)
+        arrays = None if record is None else unpack(record)
         named = message.content.config_records.get("sum")
     except (KeyError, TypeError, ValueError) as error:
         raise Refusal(RefusalCode.BAD_REQUEST, type(error).__name__) from None
-    return Request(plan_sha256=sha256, round_number=number, arrays=arrays,
-                   sum=None if named is None else _read_sum(named))
+    return replace(head, arrays=arrays, sum=None if named is None else _read_sum(named))
+
+
+def read_head(message: Message) -> Request:
+    """Of a request what a reply is bound to: plan, round and nonce.
+
+    Raises:
+        Refusal: `bad_request`, if it has none.
+    """
+    try:
+        head = dict(message.content.config_records["request"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise Refusal(RefusalCode.BAD_REQUEST, type(error).__name__) from None
+    match head:
+        # A bool is an int to Python.
+        case {"plan_sha256": str(sha256), "round": int(number), "nonce": str(nonce)} if type(number) is int:
+            if _HEX32.fullmatch(sha256) and _NONCE.fullmatch(nonce):
+                return Request(plan_sha256=sha256, round_number=number, nonce=nonce)
+    raise Refusal(RefusalCode.BAD_REQUEST, "the request's fields are missing or have the wrong type")
 
 
 def _read_sum(record: ConfigRecord) -> SumRequest:
@@ -120,35 +152,52 @@ def _read_sum(record: ConfigRecord) -> SumRequest:
 
 def reply_content(reply: Reply) -> RecordDict:
     """Pack a reply."""
-    content = RecordDict({"reply": ConfigRecord({"code": reply.code, "partner": reply.partner})})
+    content = RecordDict({"reply": ConfigRecord(
+        {"code": reply.code, "partner": reply.partner, "signature": reply.signature})})
     if reply.arrays is not None:
-        content["arrays"] = _pack(reply.arrays)
+        content["arrays"] = pack(reply.arrays)
     if reply.table is not None:
-        content["table"] = ArrayRecord(OrderedDict(table=Array(np.ascontiguousarray(reply.table))))
+        content["table"] = pack({"table": reply.table})
     if reply.payload is not None:
         content["payload"] = ConfigRecord({"payload": reply.payload})
     return content
 
 
-def read_reply(message: Message) -> Reply:
-    """Unpack a reply; anything malformed, and every error that Flower reports, is a reply with code `failed`."""
+def read_reply(message: Message, *, most_bytes: int | None = None) -> Reply:
+    """Unpack a reply; anything malformed, and every error that Flower reports, is a reply with code `failed`.
+
+    Args:
+        message: as it arrived.
+        most_bytes: that an array or a payload may take. None: as many as are there.
+    """
     if message.has_error():
         return Reply(code=RefusalCode.FAILED)
     try:
-        head = message.content.config_records["reply"]
-        code, partner = str(head["code"]), str(head["partner"])
-        if code != OK:
-            # Only a code of the closed list is shown on; whatever else a node put there is not.
-            return Reply(code=RefusalCode(code))
-        arrays, table = message.content.array_records.get("arrays"), message.content.array_records.get("table")
-        relayed = message.content.config_records.get("payload")
-        payload = None if relayed is None else relayed["payload"]
-        if not isinstance(payload, bytes | None):
-            raise TypeError("payload has the wrong type")
-        return Reply(code=OK, partner=partner, arrays=None if arrays is None else _unpack(arrays), payload=payload,
-                     table=None if table is None else np.asarray(table["table"].numpy()))
-    except (KeyError, TypeError, ValueError):
+        return _read_reply(message.content, most_bytes)
+    except Exception:  # noqa: BLE001  whatever a node sends, it must not end the study for the others
         return Reply(code=RefusalCode.FAILED)
+
+
+def _read_reply(content: RecordDict, most_bytes: int | None) -> Reply:
+    head = content.config_records["reply"]
+    code, partner, signature = head["code"], head["partner"], head["signature"]
+    if not (isinstance(code, str) and isinstance(partner, str) and isinstance(signature, str)):
+        raise TypeError("a reply's fields have the wrong type")
+    if not _SIGNATURE.fullmatch(signature):
+        raise ValueError("no signature")
+    if code != OK:
+        # Only a code of the closed list is shown on; whatever else a node put there is not.
+        return Reply(code=RefusalCode(code), partner=partner, signature=signature)
+    arrays, table = content.array_records.get("arrays"), content.array_records.get("table")
+    relayed = content.config_records.get("payload")
+    payload = None if relayed is None else relayed["payload"]
+    if not isinstance(payload, bytes | None):
+        raise TypeError("payload has the wrong type")
+    if payload is not None and most_bytes is not None and len(payload) > most_bytes:
+        raise ValueError("payload is too long")
+    return Reply(code=OK, partner=partner, signature=signature, payload=payload,
+                 arrays=None if arrays is None else unpack(arrays, most_bytes=most_bytes),
+                 table=None if table is None else unpack(table, most_bytes=most_bytes)["table"])
 
 
 def request_sha256(request: Request) -> str:
@@ -176,14 +225,6 @@ def reply_from_bytes(data: bytes, partner: str) -> Reply:
     payload = held.get("payload")
     return Reply(code=OK, partner=partner, arrays=arrays or None, table=held.get("table"),
                  payload=None if payload is None else payload.tobytes())
-
-
-def _pack(arrays: Arrays) -> ArrayRecord:
-    return ArrayRecord(OrderedDict((name, Array(np.ascontiguousarray(value))) for name, value in arrays.items()))
-
-
-def _unpack(record: ArrayRecord) -> Arrays:
-    return {name: np.asarray(array.numpy()) for name, array in record.items()}
 
 
 def check_arrays(arrays: Arrays | None, like: Arrays) -> Arrays:

@@ -14,7 +14,7 @@ from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import Price, check_claim, partner_noise
 from federation.privacy.series import coefficients
-from federation.secagg import SessionSpec
+from federation.secagg import SessionSpec, Stage
 from federation.statistics import TableLayout
 
 MOST_PEOPLE = 2**26
@@ -60,6 +60,11 @@ def session_of(plan: StudyPlan, purpose: Purpose, round_number: int, attempt: in
         attempt=attempt, length=length,
         bound=most + math.ceil(_REACH * scale), roster=tuple((entry.name, entry.public_key) for entry in plan.roster),
         colluders=plan.secure_aggregation.colluders, quorum=plan.conduct.quorum)
+
+
+def session_seconds(plan: StudyPlan) -> float:
+    """How long partners keep the secrets of a session: as if each of its deadlines passed twice."""
+    return 2 * len(Stage) * plan.conduct.stage_deadline_seconds
 
 
 def _most_in_tables(plan: StudyPlan) -> int:

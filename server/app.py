@@ -1,5 +1,7 @@
 """The ServerApp: verify the plan, run the round loop, keep the outcome.
 
+Where an earlier run of the same plan was killed or stopped, this one goes on from there.
+
 Where the coordinator's home is comes from the coordinator's own environment (`LEELIGHT_COORDINATOR`) or, in process,
 from the context; never from the run config, which the partners see.
 """
@@ -54,8 +56,8 @@ def make_app(observer: Observer) -> ServerApp:
         check_plan(signed.plan)
         # Before anybody is asked: a journal that cannot be written, or a study that has run, stops it here.
         home.keep_plan(signed)
-        home.check_not_run(signed)
-        home.keep(signed, RoundLoop(grid, signed.plan, observer).run())
+        with home.running(signed) as checkpoint:
+            home.keep(signed, RoundLoop(grid, signed.plan, observer, progress=checkpoint).run())
 
     return server_app
 

@@ -21,7 +21,10 @@ from federation.messages import Arrays
 from federation.plan import SignedPlan, StudyPlan, read_plan_file
 from federation.private_files import locked_within, sync_folder
 from federation.statistics import Measurements
+from server.checkpoints import STATE_FILE, Checkpoint
 from server.rounds import StudyOutcome
+from server.run_files import run_lock
+from server.run_state import RunState, finished_state, read_state
 from server.series import SeriesArchive
 from server.studies import Study
 
@@ -35,7 +38,8 @@ class CoordinatorHome:
     coordinator.key   signing key (0600)
     coordinator.yaml, network/, partners/   where it is reached, and who takes part (`server.deployment`)
     plan.json         the plan of the study at hand, signed, as it is sent to the partners
-    studies/PLAN/     what a study left (`Study`), by the first digits of the plan's hash
+    runs/PLAN/        what a study has done that is not finished (`Checkpoint`), by the first digits of the plan's hash
+    studies/PLAN/     what a study left (`Study`), likewise
     drafts/CONTENT/   releases that are not published, by the first digits of the content's hash
     releases/         what is published, by the end of the period and the content's hash
     series/NAME/      the noisy sums of a series, one file a release (`SeriesArchive`)
@@ -153,6 +157,46 @@ class CoordinatorHome:
         """Where the study of a plan is kept, or will be."""
         return Study(self.path / "studies" / plan_sha256[:16])
 
+    def run_state(self, plan_sha256: str) -> RunState:
+        """Where the study of a plan stands. Any process may look, whether or not one runs it.
+
+        Raises:
+            InputError: if what is kept of it cannot be read.
+        """
+        study, database = self.study(plan_sha256), self._run(plan_sha256) / STATE_FILE
+        try:
+            if not study.path.is_dir():
+                return read_state(database, self._run_lock(plan_sha256), plan_sha256) if database.is_file() else (
+                    RunState())
+        except InputError:
+            # It may have been kept, and the run's folder gone, between two looks.
+            if not study.path.is_dir():
+                raise
+        return finished_state(study.stages())
+
+    @contextmanager
+    def running(self, signed: SignedPlan) -> Iterator[Checkpoint]:
+        """Run the study of a plan, from where an earlier process left off; no other process can meanwhile.
+
+        Raises:
+            InputError: if the study has run, another process runs it, or what was left is damaged.
+        """
+        folder = self._run(signed.sha256)
+        folder.parent.mkdir(mode=0o700, exist_ok=True)
+        with run_lock(self._run_lock(signed.sha256)):
+            if self.study(signed.sha256).path.exists():
+                # A process may have died after the study was kept.
+                shutil.rmtree(folder, ignore_errors=True)
+            self.check_not_run(signed)
+            with Checkpoint(folder, signed.plan) as checkpoint:
+                yield checkpoint
+
+    def _run(self, plan_sha256: str) -> Path:
+        return self.path / "runs" / plan_sha256[:16]
+
+    def _run_lock(self, plan_sha256: str) -> Path:
+        return self._run(plan_sha256).with_suffix(".lock")
+
     def check_not_run(self, signed: SignedPlan) -> None:
         """Nothing, if the study of this plan has not been measured.
 
@@ -165,7 +209,7 @@ class CoordinatorHome:
                              bound="one run a plan", remedy="make a release of it, or sign a plan for another study")
 
     def keep(self, signed: SignedPlan, outcome: StudyOutcome) -> None:
-        """Write what a study left, whole or not at all, and that it ran.
+        """Write what a study left, whole or not at all, and that it ran. What its run had on disk goes.
 
         Raises:
             InputError: if the study has run before.
@@ -185,6 +229,7 @@ class CoordinatorHome:
             shutil.rmtree(part, ignore_errors=True)
             raise
         sync_folder(study.path.parent)
+        shutil.rmtree(self._run(signed.sha256), ignore_errors=True)
         self.note_run(signed)
 
     def note_run(self, signed: SignedPlan) -> None:

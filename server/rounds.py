@@ -1,46 +1,38 @@
 """The round loop: who is here, who answered in time, who was late, and when to stop.
 
-Every wait has a deadline from the plan. A round with fewer replies than the quorum ends the study with an error that
-says who was missing; nothing is published from fewer partners than the plan promises.
+Every wait has a deadline from the plan. A round with fewer replies than the quorum ends the run with an error that says
+who was missing; nothing is published from fewer partners than the plan promises. What was done until then is kept
+(`server.checkpoints`), and another run goes on from there.
 """
 
 from __future__ import annotations
 
-import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
-from flwr.app import Message
 from flwr.serverapp import Grid
 
-from federation.messages import (
-    HELLO,
-    OK,
-    TABLE,
-    TRAIN,
-    Arrays,
-    Reply,
-    Request,
-    SumRequest,
-    check_arrays,
-    read_reply,
-    request_content,
-    request_sha256,
-)
+from federation.messages import TABLE, TRAIN, Arrays, Reply, Request, SumRequest, check_arrays, request_sha256
 from federation.model import initial_model, model_arrays
-from federation.plan import StudyPlan, averaged_rounds
+from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import table_variances
 from federation.secagg import Aborted, Stage, Total
 from federation.secure import Purpose, session_of
 from federation.statistics import Measurements, TableLayout
 from server.aggregation import gradient_step, mean_of, weighted_mean
+from server.asking import Partners
+from server.progress import Measured, Progress
 from server.secure import secure_sum
+from server.stages import Observer, StageReport, StudyStopped
 
-_POLL_SECONDS = 0.05
+__all__ = ["Observer", "RoundLoop", "StageReport", "StudyOutcome", "StudyStopped"]
+_REMEDY = ("see to it that the missing partners' nodes run; if they do not come back, compose a plan without them or "
+           "with a lower quorum")
+_RESUME = "To go on where it stopped: leelight coordinator resume"
 Accepted = TypeVar("Accepted")
 
 
@@ -50,28 +42,6 @@ def _payload(reply: Reply) -> bytes:
     return reply.payload
 
 
-class StudyStopped(RuntimeError):
-    """Too few partners answered a stage; the study ends without a result."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageReport:
-    """How one stage went. For the coordinator's eyes only."""
-
-    stage: str
-    answered: tuple[str, ...]
-    late: tuple[str, ...]
-    refused: tuple[tuple[str, str], ...]
-    seconds: float
-
-
-class Observer(Protocol):
-    """Somebody who watches a study run."""
-
-    def stage_done(self, report: StageReport) -> None:
-        """Called after each stage, the stages being `hello`, `round 1` … `round R` and `table`."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class StudyOutcome:
     """What a study leaves with the coordinator."""
@@ -79,6 +49,7 @@ class StudyOutcome:
     model: Arrays
     measurements: Measurements
     stages: tuple[StageReport, ...]
+    """Of all its runs, in order, if it took more than one."""
 
 
 class RoundLoop:
@@ -88,69 +59,70 @@ class RoundLoop:
         grid: Flower's way to the nodes.
         plan: verified.
         observer: told about every stage.
+        progress: what an earlier run got done, and where this one notes what it does. None: it begins, and nothing
+            outlasts the process.
         clock: seconds that only go up; replaced in tests.
     """
 
-    def __init__(self, grid: Grid, plan: StudyPlan, observer: Observer, *,
+    def __init__(self, grid: Grid, plan: StudyPlan, observer: Observer, *, progress: Progress | None = None,
                  clock: Callable[[], float] = time.monotonic) -> None:
-        self._grid, self._plan, self._observer, self._clock = grid, plan, observer, clock
-        self._nodes: dict[str, int] = {}
-        self._reports: list[StageReport] = []
+        self._plan, self._observer, self._clock = plan, observer, clock
+        self._partners = Partners(grid, plan, clock)
+        self._progress = Progress(plan) if progress is None else progress
 
     def run(self) -> StudyOutcome:
-        """Greet, train, count.
+        """Greet, train, count; what was done before is not done again.
 
         Raises:
             StudyStopped: if a stage ends below the quorum.
         """
-        self._greet()
-        model = model_arrays(initial_model(self._plan))
-        recent: list[Arrays] = []
-        keep = averaged_rounds(self._plan.training)
-        for number in range(1, self._plan.training.rounds + 1):
-            model = self._round(number, model)
-            recent = [*recent, model][-keep:]
-        final = mean_of(recent)
-        return StudyOutcome(model=final, measurements=self._measured(final), stages=tuple(self._reports))
+        done = self._progress
+        if done.measured is None:
+            self._greet()
+            model = done.recent[-1] if done.recent else model_arrays(initial_model(self._plan))
+            for number in range(done.rounds_done + 1, self._plan.training.rounds + 1):
+                model = self._round(number, model)
+            measured = self._count(mean_of(done.recent))
+        else:
+            measured = done.measured
+        plan = self._plan
+        return StudyOutcome(model=mean_of(done.recent), stages=tuple(done.reports), measurements=Measurements(
+            layout=TableLayout(plan), values=measured.vector, partners=measured.partners,
+            variances=table_variances(plan, len(measured.partners))))
 
     def _greet(self) -> None:
-        """Find out which node is which partner. Nodes may still be coming up, so this asks until all are here."""
-        started = self._clock()
-        asked: set[int] = set()
-        waiting: dict[str, int] = {}
-        refused: dict[str, str] = {}
-        names = {entry.name for entry in self._plan.roster}
-        while len(self._nodes) + len(refused) < len(names) and not self._expired(started):
-            new = [node for node in self._grid.get_node_ids() if node not in asked]
-            asked.update(new)
-            waiting |= self._push({node: Request(plan_sha256=self._plan.sha256, round_number=0) for node in new}, HELLO)
-            for node, reply in self._pull(waiting).items():
-                if reply.code == OK and reply.partner in names and reply.partner not in self._nodes:
-                    self._nodes[reply.partner] = node
-                else:
-                    refused[f"node {node}"] = reply.code if reply.code != OK else "not_in_roster"
-            if waiting or len(self._nodes) + len(refused) < len(names):
-                time.sleep(_POLL_SECONDS)
-        self._close("hello", started, set(self._nodes), refused)
+        """Find out which node is which partner."""
+        started = self._begin("hello")
+        told = self._partners.greet(self._progress.heard)
+        report = self._reported("hello", started, told.accepted, told.refused)
+        self._progress.stage_done(report)
+        self._observer.stage_done(report)
 
     def _round(self, number: int, model: Arrays) -> Arrays:
         """One round of training: a mean of updates, or a step along a secure sum."""
+        stage = f"round {number}"
         if self._plan.training.aggregation is Aggregation.SECURE:
-            total = self._sum(f"round {number}", Purpose.TRAIN, number, model)
-            return gradient_step(self._plan, model, total.values, total.survivors)
-        request = Request(plan_sha256=self._plan.sha256, round_number=number, arrays=model)
+            total, report = self._sum(stage, Purpose.TRAIN, number, model)
+            stepped = gradient_step(self._plan, model, total.values, total.survivors)
+        else:
+            request = Request(plan_sha256=self._plan.sha256, round_number=number, arrays=model)
 
-        def accept(reply: Reply) -> Arrays:
-            return check_arrays(reply.arrays, model)
+            def accept(reply: Reply) -> Arrays:
+                return check_arrays(reply.arrays, model)
 
-        return weighted_mean(self._plan, self._stage(f"round {number}", TRAIN, request, accept))
+            updates, report = self._stage(stage, TRAIN, request, accept)
+            stepped = weighted_mean(self._plan, updates)
+        self._progress.round_done(stepped, report)
+        self._observer.stage_done(report)
+        return stepped
 
-    def _measured(self, model: Arrays) -> Measurements:
+    def _count(self, model: Arrays) -> Measured:
+        """The sum of the tables under the final model."""
         plan = self._plan
         layout = TableLayout(plan)
         if plan.statistics.aggregation is Aggregation.SECURE:
-            total = self._sum("table", Purpose.TABLE, 1, model)
-            values, present = layout.check(total.values), total.survivors
+            total, report = self._sum("table", Purpose.TABLE, 1, model)
+            vector, present = layout.check(total.values), set(total.survivors)
         else:
             request = Request(plan_sha256=plan.sha256, round_number=0, arrays=model)
 
@@ -159,124 +131,83 @@ class RoundLoop:
                     raise ValueError("no table")
                 return layout.check(reply.table)
 
-            tables = self._stage("table", TABLE, request, accept)
-            values, present = sum(tables.values(), start=layout.empty()), tuple(tables)
-        return Measurements(
-            layout=layout, values=values, variances=table_variances(plan, len(present)),
-            partners=tuple(entry.name for entry in plan.roster if entry.name in present))
+            tables, report = self._stage("table", TABLE, request, accept)
+            vector, present = sum(tables.values(), start=layout.empty()), set(tables)
+        measured = Measured(vector=vector,
+                            partners=tuple(entry.name for entry in plan.roster if entry.name in present))
+        self._progress.table_done(measured, report)
+        self._observer.stage_done(report)
+        return measured
 
-    def _sum(self, stage: str, purpose: Purpose, number: int, model: Arrays) -> Total:
+    def _sum(self, stage: str, purpose: Purpose, number: int, model: Arrays) -> tuple[Total, StageReport]:
         """A secure sum, reported as one stage."""
-        started = self._clock()
-        refused: dict[str, str] = {}
+        started, done, refused = self._begin(stage), self._progress, dict[str, str]()
+        asked = request_sha256(Request(plan_sha256=self._plan.sha256, round_number=number, arrays=model))
+        held = done.sum_at_hand(purpose, number, asked)
 
-        def ask(exchange: Stage, payloads: Mapping[str, bytes]) -> list[bytes]:
+        def ask(exchange: Stage, payloads: Mapping[str, bytes]) -> None:
+            self._progress.stage_begun(stage, exchange.value)
+            self._progress.heard(held.answered(exchange), {})
             requests = {name: Request(
                 plan_sha256=self._plan.sha256, round_number=number,
                 arrays=model if exchange is Stage.MASKED else None,
-                sum=SumRequest(purpose=purpose.value, attempt=attempt, model_sha256=asked, payload=payload))
-                for name, payload in payloads.items() if name in self._nodes}
-            answers, declined = self._ask(f"query.{exchange}", requests, _payload)
-            refused.update(declined)
-            return list(answers.values())
+                sum=SumRequest(purpose=purpose.value, attempt=held.attempt, model_sha256=asked, payload=payload))
+                for name, payload in payloads.items()}
+            answers = self._partners.ask(f"query.{exchange}", requests, _payload, lambda came, declined:
+                                         done.sum_answered(exchange, came, declined))
+            refused.update(answers.refused)
 
-        # Another number each time: a session is held once.
-        attempt = secrets.randbelow(10**9)
-        asked = request_sha256(Request(plan_sha256=self._plan.sha256, round_number=number, arrays=model))
         try:
-            total = secure_sum(session_of(self._plan, purpose, number, attempt, asked), ask)
+            total = secure_sum(session_of(self._plan, purpose, number, held.attempt, asked), held, ask,
+                               done.sum_closed)
         except Aborted as error:
-            # Below any quorum, so this raises.
-            self._close(stage, started, set(), refused, problem=str(error))
-            raise
-        self._close(stage, started, set(total.survivors), refused)
-        return total
+            self._stop(stage, started, held.answered(error.stage), refused, remedy=error.remedy, problem=(
+                f"secure aggregation stopped at stage {error.stage}: {error.problem} ({error.answered} good answers, "
+                f"{error.needed} needed). "))
+        return total, self._reported(stage, started, total.survivors, refused)
 
     def _stage(
         self, stage: str, message_type: str, request: Request, accept: Callable[[Reply], Accepted]
-    ) -> dict[str, Accepted]:
-        """Ask every known partner the same once, and report."""
-        started = self._clock()
-        accepted, refused = self._ask(message_type, dict.fromkeys(self._nodes, request), accept)
-        self._close(stage, started, set(accepted), refused)
-        return accepted
+    ) -> tuple[dict[str, Accepted], StageReport]:
+        """Ask every partner the same once."""
+        started = self._begin(stage)
+        answers = self._partners.ask(message_type, {entry.name: request for entry in self._plan.roster}, accept,
+                                     self._progress.heard)
+        return answers.accepted, self._reported(stage, started, answers.accepted, answers.refused)
 
-    def _ask(
-        self, message_type: str, requests: Mapping[str, Request], accept: Callable[[Reply], Accepted]
-    ) -> tuple[dict[str, Accepted], dict[str, str]]:
-        """Ask known partners once each and take what arrives before the deadline.
+    def _begin(self, stage: str) -> float:
+        self._progress.stage_begun(stage)
+        return self._clock()
 
-        Args:
-            message_type: the same for all.
-            requests: by partner.
-            accept: checks a reply's payload; a ValueError makes it a refusal with code `bad_reply`.
+    def _reported(self, stage: str, started: float, answered: Iterable[str], refused: Mapping[str, str]) -> StageReport:
+        """How a stage went; stops the study if it is below the quorum."""
+        report = self._report(stage, started, answered, refused)
+        if len(report.answered) < self._plan.conduct.quorum:
+            self._stop(stage, started, answered, refused, problem=(
+                f"{len(report.answered)} of {len(self._plan.roster)} partners answered within "
+                f"{self._plan.conduct.stage_deadline_seconds:g} s. "))
+        return report
 
-        Returns:
-            What was accepted, in the order of the roster, and the code of each refusal, both by partner.
+    def _stop(self, stage: str, started: float, answered: Iterable[str], refused: Mapping[str, str], *,
+              problem: str, remedy: str = _REMEDY) -> NoReturn:
+        """Note a stage that failed, and end the run.
+
+        Raises:
+            StudyStopped: always.
         """
-        started = self._clock()
-        by_node = {self._nodes[partner]: partner for partner in requests}
-        waiting = self._push({self._nodes[partner]: request for partner, request in requests.items()}, message_type)
-        accepted: dict[str, Accepted] = {}
-        refused: dict[str, str] = {}
-        while waiting and not self._expired(started):
-            for node, reply in self._pull(waiting).items():
-                partner = by_node[node]
-                try:
-                    if reply.code != OK:
-                        refused[partner] = reply.code
-                    elif reply.partner != partner:
-                        refused[partner] = "bad_reply"
-                    else:
-                        accepted[partner] = accept(reply)
-                except ValueError:
-                    refused[partner] = "bad_reply"
-            if waiting:
-                time.sleep(_POLL_SECONDS)
-        names = [entry.name for entry in self._plan.roster]
-        return {name: accepted[name] for name in names if name in accepted}, refused
-
-    def _push(self, requests: Mapping[int, Request], message_type: str) -> dict[str, int]:
-        """Send, and return the node behind each message id."""
-        messages = [Message(request_content(request), node, message_type) for node, request in requests.items()]
-        identifiers = list(self._grid.push_messages(messages))
-        return dict(zip(identifiers, requests, strict=True))
-
-    def _pull(self, waiting: dict[str, int]) -> dict[int, Reply]:
-        """Replies that have come in, by node; they leave `waiting`.
-
-        An error reply may name another source than the node it is about, so replies are told apart by what they
-        answer, not by who they say they are from.
-        """
-        replies: dict[int, Reply] = {}
-        for message in self._grid.pull_messages(list(waiting)):
-            node = waiting.pop(message.metadata.reply_to_message_id, None)
-            if node is not None:
-                replies[node] = read_reply(message)
-        return replies
-
-    def _close(self, stage: str, started: float, answered: set[str], refused: Mapping[str, str], *,
-               problem: str = "") -> None:
-        """Report a stage, and stop the study if it fell below the quorum."""
-        names = [entry.name for entry in self._plan.roster]
-        report = StageReport(
-            stage=stage, seconds=self._clock() - started,
-            answered=tuple(name for name in names if name in answered),
-            late=tuple(name for name in names if name not in answered and name not in refused),
-            refused=tuple(sorted(refused.items())))
-        self._reports.append(report)
+        report = self._report(stage, started, answered, refused)
+        self._progress.stage_done(report)
         self._observer.stage_done(report)
-        quorum = self._plan.conduct.quorum
-        if len(report.answered) < quorum:
-            raise StudyStopped(
-                f"{stage}: " + (f"{problem} " if problem else
-                                f"{len(report.answered)} of {len(names)} partners answered within "
-                                f"{self._plan.conduct.stage_deadline_seconds:g} s. ")
-                + f"The plan's quorum is {quorum}. "
-                f"Late or absent: {', '.join(report.late) or 'none'}. "
-                f"Refused: {', '.join(f'{who} ({code})' for who, code in report.refused) or 'none'}. "
-                + ("" if problem else "What to do: wait for the missing partners and launch again, or compose a plan "
-                                      "with a lower quorum."))
+        raise StudyStopped(
+            f"{stage}: {problem}The plan's quorum is {self._plan.conduct.quorum}. "
+            f"Late or absent: {', '.join(report.late) or 'none'}. "
+            f"Refused: {', '.join(f'{who} ({code})' for who, code in report.refused) or 'none'}. "
+            f"What to do: {remedy}. {_RESUME}.")
 
-    def _expired(self, started: float) -> bool:
-        return self._clock() - started > self._plan.conduct.stage_deadline_seconds
+    def _report(self, stage: str, started: float, answered: Iterable[str], refused: Mapping[str, str]) -> StageReport:
+        names, present = [entry.name for entry in self._plan.roster], set(answered)
+        return StageReport(
+            stage=stage, seconds=self._clock() - started,
+            answered=tuple(name for name in names if name in present),
+            late=tuple(name for name in names if name not in present and name not in refused),
+            refused=tuple(sorted(refused.items())))

@@ -28,6 +28,7 @@ from federation.privacy.guarantee import table_variances
 from federation.randomness import RandomStream
 from federation.statistics import Measurements, TableLayout
 from server.rounds import StudyOutcome
+from server.stages import REPORTS, StageReport
 
 SALT_BYTES: Final = 32
 _KEPT = "give the measurements.json that the coordinator keeps of this release's study"
@@ -126,6 +127,19 @@ class Study:
         (self.path / "stages.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
         write_secret(self.salt_path, salt_for(signed.plan))
         write_secret(self.measurements_path, measurements_json(outcome.measurements))
+
+    def stages(self) -> tuple[StageReport, ...]:
+        """How each stage went, of all runs of the study.
+
+        Raises:
+            InputError: if they are not there, or were changed.
+        """
+        path = self.path / "stages.json"
+        try:
+            return REPORTS.validate_json(path.read_bytes())
+        except (OSError, ValidationError):
+            raise InputError(str(path), "cannot be read as the stages of a study",
+                             remedy="bring it back from a backup") from None
 
     def signed_plan(self, coordinator: str) -> SignedPlan:
         """The plan, verified again under the coordinator's public key.

@@ -76,7 +76,8 @@ class Aborted(Exception):
         # Once vectors are out, nobody gives a second one: two sums of one round would differ by somebody's numbers.
         remedy = remedy or ("start a new attempt once enough partners are reachable"
                             if stage in (Stage.KEYS, Stage.SHARES) else
-                            "compose another plan: partners that have sent a vector give no other one for this round")
+                            "ask those who are missing again in this very session; if they do not come back, compose "
+                            "another plan, as partners that have sent a vector give no other one for this round")
         self.stage, self.answered, self.needed, self.problem, self.remedy = stage, answered, needed, problem, remedy
         super().__init__(f"secure aggregation stopped at stage {stage}: {problem} ({answered} good answers, {needed} "
                          f"needed). What to do: {remedy}.")

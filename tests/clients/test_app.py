@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Context, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from clients import door, work
@@ -19,13 +20,25 @@ from clients.app import app
 from clients.node import NodeHome
 from federation.errors import RefusalCode
 from federation.identity import SigningKey
-from federation.messages import HELLO, OK, TABLE, TRAIN, Reply, Request, read_reply, request_content
+from federation.messages import (
+    HELLO,
+    OK,
+    TABLE,
+    TRAIN,
+    Reply,
+    Request,
+    read_reply,
+    reply_bytes,
+    request_content,
+    request_sha256,
+)
 from federation.model import initial_model, model_arrays
 from federation.plan import SignedPlan, StudyPlan
 from federation.privacy.guarantee import price
+from federation.signed_replies import is_signed
 from federation.statistics import TableLayout
 from federation.taxonomy import Family
-from tests.worlds import POLICY, approve, make_home, make_plan, make_records, sign
+from tests.worlds import POLICY, approve, make_home, make_plan, make_records, partner_key, sign
 
 QUOTED = "row 17: call +44 7700 900123"
 
@@ -60,7 +73,8 @@ def home(tmp_path: Path) -> NodeHome:
 
 
 def test_a_good_request_is_answered(home: NodeHome, plan: StudyPlan) -> None:
-    assert ask(home, plan, HELLO) == Reply(code=OK, partner="partner-0")
+    hello = ask(home, plan, HELLO)
+    assert hello == Reply(code=OK, partner="partner-0", signature=hello.signature)
     model = model_arrays(initial_model(plan))
     trained = ask(home, plan, TRAIN, number=1, arrays=model)
     assert trained.code == OK
@@ -76,7 +90,9 @@ def test_a_reply_holds_the_stated_fields_and_nothing_else(home: NodeHome, plan: 
     request = Request(plan_sha256=plan.sha256, round_number=1, arrays=model_arrays(initial_model(plan)))
     reply = app(Message(request_content(request), 1, TRAIN), context(home, sign(plan).to_json()))
     assert set(reply.content) == {"reply", "arrays"}
-    assert dict(reply.content.config_records["reply"]) == {"code": "ok", "partner": "partner-0"}
+    head = dict(reply.content.config_records["reply"])
+    assert head == {"code": "ok", "partner": "partner-0", "signature": head["signature"]}
+    assert re.fullmatch("[0-9a-f]{128}", str(head["signature"]))
     assert not reply.content.metric_records
 
 
@@ -171,7 +187,7 @@ def test_no_exception_text_leaves_or_is_logged(home: NodeHome, plan: StudyPlan, 
                                   arrays=model_arrays(initial_model(plan)))
                 reply = app(Message(request_content(request), 1, kind), context(home, sign(plan).to_json()))
                 assert not reply.has_error()
-                assert set(reply.content.config_records["reply"]) == {"code", "partner"}
+                assert set(reply.content.config_records["reply"]) == {"code", "partner", "signature"}
                 assert "7700" not in str(reply.content)
                 assert str(home.path) not in str(reply.content)
     assert "failed: ValueError at" in caplog.text
@@ -187,10 +203,85 @@ def test_garbage_requests_get_a_code(home: NodeHome, plan: StudyPlan) -> None:
         assert reply.code == RefusalCode.BAD_REQUEST
 
 
-def test_a_code_that_is_not_on_the_list_is_not_passed_on() -> None:
-    from flwr.app import ConfigRecord
+# --- what leaves is signed, for the very question
 
-    message = Message(RecordDict({"reply": ConfigRecord({"code": QUOTED, "partner": ""})}), 1, TRAIN)
+
+def answered(home: NodeHome | None, plan: StudyPlan, kind: str, request: Request) -> Reply:
+    return read_reply(app(Message(request_content(request), 1, kind), context(home, sign(plan).to_json())))
+
+
+def test_every_reply_is_signed_for_its_own_question(home: NodeHome, plan: StudyPlan) -> None:
+    approve(home, plan)
+    model, public = model_arrays(initial_model(plan)), partner_key(0).public
+    for kind, number, code in ((HELLO, 0, OK), (TRAIN, 1, OK), (TABLE, 0, OK), (TRAIN, 9, "bad_request")):
+        request = Request(plan_sha256=plan.sha256, round_number=number, arrays=None if kind == HELLO else model)
+        reply = answered(home, plan, kind, request)
+        assert (reply.code, reply.partner) == (code, "partner-0")
+        assert is_signed(reply, request, kind, public)
+        # The hash of the model is no part of it: who answers has answered whatever came under this nonce.
+        for other in (replace(request, nonce="0" * 32), replace(request, round_number=7),
+                      replace(request, plan_sha256="0" * 64)):
+            assert not is_signed(reply, other, kind, public)
+        assert not is_signed(reply, request, "other", public)
+        assert not is_signed(reply, request, kind, partner_key(1).public)
+
+
+def test_a_kept_reply_is_signed_anew_and_charged_once(home: NodeHome, plan: StudyPlan) -> None:
+    approve(home, plan)
+    requests = [Request(plan_sha256=plan.sha256, round_number=1, arrays=model_arrays(initial_model(plan)))
+                for _ in range(2)]
+    replies = [answered(home, plan, TRAIN, request) for request in requests]
+    assert requests[0].nonce != requests[1].nonce
+    assert request_sha256(requests[0]) == request_sha256(requests[1])
+    assert reply_bytes(replies[0]) == reply_bytes(replies[1])
+    assert [is_signed(reply, request, TRAIN, partner_key(0).public)
+            for reply in replies for request in requests] == [True, False, False, True]
+    with existing_account(home) as account:
+        assert account.balance(home.policy().ceilings).studies[0].requests_answered == 1
+        assert account.verify_full().entries == 4  # opened, held, reserved, committed
+
+
+def test_a_refusal_of_a_plan_that_is_not_trusted_is_signed_too(home: NodeHome, plan: StudyPlan) -> None:
+    foreign = SignedPlan.sign(plan, SigningKey.from_bytes(b"z" * 32)).to_json()
+    request = Request(plan_sha256=plan.sha256, round_number=0)
+    reply = read_reply(app(Message(request_content(request), 1, HELLO), context(home, foreign)))
+    assert reply.code == RefusalCode.PLAN_NOT_TRUSTED
+    assert is_signed(reply, request, HELLO, partner_key(0).public)
+
+
+def test_without_a_home_a_refusal_is_all_that_leaves_unsigned(plan: StudyPlan) -> None:
+    reply = answered(None, plan, HELLO, Request(plan_sha256=plan.sha256, round_number=0))
+    assert reply == Reply(code=RefusalCode.NOT_CONFIGURED)
+
+
+def test_what_cannot_be_signed_leaves_as_a_refusal(home: NodeHome, plan: StudyPlan,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    def explode(*_: object) -> None:
+        raise ValueError(QUOTED)
+
+    approve(home, plan)
+    monkeypatch.setattr(door, "sign_reply", explode)
+    reply = answered(home, plan, HELLO, Request(plan_sha256=plan.sha256, round_number=0))
+    assert reply == Reply(code=RefusalCode.FAILED)
+
+
+@pytest.mark.parametrize("changes", [
+    {"nonce": "0" * 31}, {"nonce": "0" * 33}, {"nonce": "G" * 32}, {"nonce": 7}, {"nonce": ""}, {"round": True},
+    {"round": "1"}, {"plan_sha256": "x" * 64}, {"plan_sha256": 1}, {"nonce": None}, {"round": 2**60},
+])
+def test_a_request_without_a_nonce_is_a_bad_request(home: NodeHome, plan: StudyPlan, changes: dict[str, Any]) -> None:
+    approve(home, plan)
+    content = request_content(Request(plan_sha256=plan.sha256, round_number=1,
+                                      arrays=model_arrays(initial_model(plan))))
+    content["request"] = ConfigRecord({key: value for key, value in {
+        **content.config_records["request"], **changes}.items() if value is not None})
+    reply = read_reply(app(Message(content, 1, TRAIN), context(home, sign(plan).to_json())))
+    assert reply == Reply(code=RefusalCode.BAD_REQUEST)
+    assert not has_account(home)
+
+
+def test_a_code_that_is_not_on_the_list_is_not_passed_on() -> None:
+    message = Message(RecordDict({"reply": ConfigRecord({"code": QUOTED, "partner": "", "signature": ""})}), 1, TRAIN)
     assert read_reply(message) == Reply(code=RefusalCode.FAILED)
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import threading
 import time
+from base64 import b64decode
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Context, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
 from clients import work
@@ -43,6 +45,9 @@ from federation.model import initial_model, model_arrays
 from federation.plan import StudyPlan
 from federation.privacy.guarantee import table_variances
 from federation.secagg import Collector, SessionSpec, Stage
+from federation.secagg.relays import UnmaskRequest
+from federation.secagg.shamir import SHARE_BYTES
+from federation.secagg.state import Closed, Signed, state_from_bytes
 from federation.secure import Purpose, session_of
 from federation.statistics import TableLayout
 from federation.taxonomy import Family
@@ -157,8 +162,6 @@ def test_a_sum_that_is_not_in_the_plan_is_refused(tmp_path: Path, plan: StudyPla
     {"purpose": "table", "attempt": 5.0, "model_sha256": ZERO, "payload": b""},
 ])
 def test_a_malformed_sum_is_a_bad_request(tmp_path: Path, plan: StudyPlan, record: dict[str, Any]) -> None:
-    from flwr.app import ConfigRecord
-
     home = Sum(tmp_path, plan).homes["partner-0"]
     content = request_content(Request(plan_sha256=plan.sha256, round_number=1))
     content["sum"] = ConfigRecord(record)
@@ -201,11 +204,24 @@ def test_keys_are_asked_for_once_the_session_has_gone_further(tmp_path: Path, pl
     assert held.ask("partner-1", Stage.KEYS).code == RefusalCode.SESSION_REFUSED
 
 
-def test_a_second_unmasking_is_refused_even_word_for_word(tmp_path: Path, plan: StudyPlan) -> None:
+def test_an_unmasking_is_answered_again_word_for_word_and_no_other(tmp_path: Path, plan: StudyPlan) -> None:
     held = Sum(tmp_path, plan)
-    payloads = held.until(Stage.UNMASK)
-    assert held.ask("partner-1", Stage.UNMASK, payloads["partner-1"]).code == OK
-    assert held.ask("partner-1", Stage.UNMASK, payloads["partner-1"]).code == RefusalCode.SESSION_REFUSED
+    payload = held.until(Stage.UNMASK)["partner-1"]
+    first = held.ask("partner-1", Stage.UNMASK, payload)
+    assert first.code == OK
+    # The same list with another choice of signatures is another request.
+    request = UnmaskRequest.decode(payload, held.spec)
+    fewer = UnmaskRequest(survivors=request.survivors, signatures=request.signatures[:-1]).encode()
+    for other in (fewer, b"", payload + b" "):
+        assert held.ask("partner-1", Stage.UNMASK, other).code == RefusalCode.SESSION_REFUSED
+    again = held.ask("partner-1", Stage.UNMASK, payload)
+    assert (again.code, again.payload) == (OK, first.payload)
+    # Nor does a session that has ended go back to any earlier exchange.
+    for stage in (Stage.SHARES, Stage.SURVIVORS):
+        assert held.ask("partner-1", stage, payload).code == RefusalCode.SESSION_REFUSED
+    # Once the file is swept, nothing is left to answer with.
+    sweep(held.homes["partner-1"].sessions_dir, clock=lambda: 4e9)
+    assert held.ask("partner-1", Stage.UNMASK, payload).code == RefusalCode.SESSION_REFUSED
 
 
 def test_the_account_says_what_its_figures_rest_on(tmp_path: Path, plan: StudyPlan) -> None:
@@ -341,15 +357,24 @@ def test_sweeping_at_once_is_safe(tmp_path: Path) -> None:
     assert not [*tmp_path.glob("*.session")]
 
 
-def test_no_secret_of_a_session_outlasts_it(tmp_path: Path, plan: StudyPlan) -> None:
+def test_of_a_session_that_ended_only_its_last_answer_is_left(tmp_path: Path, plan: StudyPlan) -> None:
     held = Sum(tmp_path, plan)
-    payloads = held.until(Stage.UNMASK)
+    # The last partner vanishes, so that shares of both kinds are asked for.
+    sent = held.until(Stage.MASKED)
+    alive = [name for name in sent if name != "partner-3"]
+    listed = held.collector.masked(held.all(Stage.MASKED, {name: sent[name] for name in alive}))
+    request = held.collector.survivors(held.all(Stage.SURVIVORS, dict.fromkeys(alive, listed)))
     folder = held.homes["partner-1"].sessions_dir
-    (before,) = (path.read_bytes() for path in folder.glob("*.session"))
-    held.all(Stage.UNMASK, payloads)
-    (after,) = (path.read_bytes() for path in folder.glob("*.session"))
-    assert len(before) > 500
-    assert len(after) < 300
+    (path,) = folder.glob("*.session")
+    signed = state_from_bytes(b64decode(json.loads(path.read_bytes())["state"]), held.spec, "partner-1")
+    answer = held.all(Stage.UNMASK, {"partner-1": request})[0]
+    after = json.loads(path.read_bytes())
+    assert state_from_bytes(b64decode(after["state"]), held.spec, "partner-1") == Closed()
+    assert b64decode(after["answer"]) == answer
+    assert isinstance(signed, Signed)
+    kinds = {name: (both[:SHARE_BYTES] in answer, both[SHARE_BYTES:] in answer)
+             for name, both in signed.holding.shares}
+    assert kinds == {name: (name in alive, name not in alive) for name in held.homes}
     assert [path.stat().st_mode & 0o777 for path in (folder, *folder.glob("*.session"))] == [0o700, 0o600]
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Error, Message
+from flwr.app import Error, Message, RecordDict
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,15 +18,17 @@ from clients.app import app as client_app
 from clients.node import NodeHome
 from federation.errors import InputError
 from federation.identity import SigningKey
-from federation.messages import OK, TABLE, TRAIN, Reply, reply_content
+from federation.messages import OK, TABLE, TRAIN, Reply, read_reply, read_request, reply_content
 from federation.plan import StudyPlan
+from federation.signed_replies import sign_reply
 from federation.statistics import TableLayout
 from federation.taxonomy import Family
 from server.aggregation import mean_of, weighted_mean
 from server.coordinator import CoordinatorHome
 from server.rounds import RoundLoop, StageReport, StudyStopped
 from simulations.grid import InProcessGrid
-from tests.worlds import COARSE, COORDINATOR, approve, make_home, make_plan, make_records, sign
+from tests.server.scripted import Ticking
+from tests.worlds import COARSE, COORDINATOR, approve, make_home, make_plan, make_records, partner_key, sign
 
 
 class Recorder:
@@ -34,17 +37,6 @@ class Recorder:
 
     def stage_done(self, report: StageReport) -> None:
         self.reports.append(report)
-
-
-class Ticking:
-    """A clock that jumps ahead at each look, so that deadlines pass without waiting."""
-
-    def __init__(self, step: float) -> None:
-        self.now, self.step = 0.0, step
-
-    def __call__(self) -> float:
-        self.now += self.step
-        return self.now
 
 
 def homes(root: Path, count: int = 3, **settings: Any) -> list[NodeHome]:
@@ -124,70 +116,91 @@ def test_a_home_that_trusts_another_coordinator_takes_no_part(tmp_path: Path) ->
     plan, watch = make_plan(quorum=2), Recorder()
     stranger = make_home(tmp_path, 2, records=make_records(5), coordinator_key=SigningKey.from_bytes(b"o" * 32).public)
     RoundLoop(grid_for(plan, [*homes(tmp_path, 2), stranger]), plan, watch).run()
-    assert watch.reports[0].refused == (("node 3", "plan_not_trusted"),)
+    # It says who it is, signed, so that nobody waits for it.
+    assert watch.reports[0].refused == (("partner-2", "plan_not_trusted"),)
 
 
 class LyingGrid(InProcessGrid):
-    """Replaces what node 1 says in training, or to another kind of message."""
+    """Puts something else in the place of what node 1 says in training, or to another kind of message."""
 
-    lie: Any = None
+    lie: Callable[[Message, Message], RecordDict | Error]
     kind: str = TRAIN
+    _asked: Message
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        listed = list(messages)
+        for message in listed:
+            if message.metadata.message_type == self.kind and message.metadata.dst_node_id == 1:
+                self._asked = message
+        return super().push_messages(listed)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         out = []
         for message in super().pull_messages(message_ids):
             if message.metadata.message_type == self.kind and message.metadata.src_node_id == 1:
-                original = message.metadata
-                content = self.lie(message)
-                message = Message(content, reply_to=Message(reply_content(Reply(code=OK)), 1, self.kind))
-                message.metadata.__dict__["_reply_to_message_id"] = original.reply_to_message_id
+                message = Message(self.lie(self._asked, message), reply_to=self._asked)
             out.append(message)
         return out
 
 
-def _poison(value: float) -> Any:
-    def lie(message: Message) -> Any:
-        record = message.content.array_records["arrays"]
-        arrays = {name: np.full_like(array.numpy(), value) for name, array in record.items()}
-        return reply_content(Reply(code=OK, partner="partner-0", arrays=arrays))
+def lying(plan: StudyPlan, nodes: list[NodeHome], lie: Callable[[Message, Message], Any], kind: str) -> LyingGrid:
+    for home in nodes:
+        approve(home, plan)
+    grid = LyingGrid(client_app, [{"node-home": str(home.path)} for home in nodes], {"plan": sign(plan).to_json()})
+    grid.lie, grid.kind = lie, kind
+    return grid
+
+
+def signed_lie(**fields: Any) -> Callable[[Message, Message], RecordDict]:
+    """What node 1 would say if it lied under its own key."""
+    def lie(asked: Message, _made: Message) -> RecordDict:
+        reply = Reply(**{"code": OK, "partner": "partner-0", **fields})
+        return reply_content(sign_reply(reply, read_request(asked), asked.metadata.message_type, partner_key(0)))
 
     return lie
 
 
-@pytest.mark.parametrize("lie", [
-    _poison(float("nan")), _poison(float("inf")),
-    lambda _m: reply_content(Reply(code=OK, partner="partner-0")),
-    lambda _m: reply_content(Reply(code=OK, partner="partner-1", arrays={})),
-    lambda _m: reply_content(Reply(code=OK, partner="partner-0", arrays={"x": np.zeros(1, dtype=np.float32)})),
-    lambda _m: Error(code=2, reason="row 17"),
-], ids=["nan", "inf", "no arrays", "another's name", "wrong arrays", "error"])
-def test_a_bad_update_never_reaches_the_model(tmp_path: Path, lie: Any) -> None:
+def _poisoned(value: float) -> Callable[[Message, Message], RecordDict]:
+    def lie(asked: Message, made: Message) -> RecordDict:
+        record = made.content.array_records["arrays"]
+        return signed_lie(arrays={name: np.full_like(array.numpy(), value) for name, array in record.items()})(
+            asked, made)
+
+    return lie
+
+
+def _altered(asked: Message, made: Message) -> RecordDict:
+    """Another update under the signature of the true one, as somebody between node and coordinator could send."""
+    reply = read_reply(made)
+    assert reply.arrays is not None
+    return reply_content(replace(reply, arrays={name: value + 1 for name, value in reply.arrays.items()}))
+
+
+@pytest.mark.parametrize(("lie", "code"), [
+    (_poisoned(float("nan")), "bad_reply"), (_poisoned(float("inf")), "bad_reply"),
+    (signed_lie(), "bad_reply"), (signed_lie(partner="partner-1", arrays={}), "bad_signature"),
+    (signed_lie(arrays={"x": np.zeros(1, dtype=np.float32)}), "bad_reply"),
+    (lambda *_: Error(code=2, reason="row 17"), "failed"), (_altered, "bad_signature"),
+    (lambda _asked, made: reply_content(replace(read_reply(made), signature="")), "bad_signature"),
+    (lambda *_: RecordDict(), "failed"),
+], ids=["nan", "inf", "no arrays", "another's name", "wrong arrays", "error", "altered", "unsigned", "empty"])
+def test_a_bad_update_never_reaches_the_model(tmp_path: Path, lie: Any, code: str) -> None:
     plan, watch = make_plan(quorum=2), Recorder()
-    nodes = homes(tmp_path)
-    for home in nodes:
-        approve(home, plan)
-    grid = LyingGrid(client_app, [{"node-home": str(home.path)} for home in nodes], {"plan": sign(plan).to_json()})
-    grid.lie = lie
-    outcome = RoundLoop(grid, plan, watch).run()
+    outcome = RoundLoop(lying(plan, homes(tmp_path), lie, TRAIN), plan, watch).run()
     assert watch.reports[1].answered == ("partner-1", "partner-2")
-    assert watch.reports[1].refused[0][0] == "partner-0"
+    assert watch.reports[1].refused == (("partner-0", code),)
     assert "row 17" not in str(watch.reports)
     assert all(np.isfinite(value).all() for value in outcome.model.values())
 
 
 @pytest.mark.parametrize("table", [
     None, np.zeros(1, dtype=np.int64), np.zeros((1, 97), dtype=np.int64), np.zeros(96, dtype=np.int64),
-    np.zeros(97, dtype=np.float64), np.zeros(97, dtype=np.int32),
-], ids=["none", "short", "another shape", "one too few", "floats", "32 bits"])
+    np.zeros(97, dtype=np.float64), np.zeros(97, dtype=np.int32), np.zeros(97, dtype=np.float32),
+], ids=["none", "short", "another shape", "one too few", "doubles", "32 bits", "floats"])
 def test_bad_tables_never_reach_the_sum(tmp_path: Path, table: Any) -> None:
     plan, watch = make_plan(quorum=2), Recorder()
     assert TableLayout(plan).length == 97
-    nodes = homes(tmp_path)
-    for home in nodes:
-        approve(home, plan)
-    grid = LyingGrid(client_app, [{"node-home": str(home.path)} for home in nodes], {"plan": sign(plan).to_json()})
-    grid.kind, grid.lie = TABLE, lambda _m: reply_content(Reply(code=OK, partner="partner-0", table=table))
-    outcome = RoundLoop(grid, plan, watch).run()
+    outcome = RoundLoop(lying(plan, homes(tmp_path), signed_lie(table=table), TABLE), plan, watch).run()
     assert outcome.measurements.partners == watch.reports[-1].answered == ("partner-1", "partner-2")
     assert watch.reports[-1].refused[0][0] == "partner-0"
 

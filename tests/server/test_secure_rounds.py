@@ -152,7 +152,7 @@ def test_the_coordinators_whole_view_holds_no_count_weight_or_metric(tmp_path: P
         assert not content.array_records
         reply = dict(content.config_records["reply"])
         assert reply["code"] == OK
-        assert set(reply) == {"code", "partner"}
+        assert set(reply) == {"code", "partner", "signature"}
         if "payload" in content:
             (payload,) = content.config_records["payload"].values()
             assert isinstance(payload, bytes)

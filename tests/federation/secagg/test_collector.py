@@ -221,6 +221,26 @@ def test_the_order_of_answers_does_not_matter() -> None:
     assert total.values.tolist() == summed(total.survivors)
 
 
+@pytest.mark.parametrize("liar", [None, Stage.KEYS, Stage.SHARES, Stage.MASKED, Stage.SURVIVORS, Stage.UNMASK])
+def test_the_same_answers_give_another_collector_the_same_messages(liar: Stage | None) -> None:
+    # What a coordinator that was killed has on disk takes the next one exactly to where the first one was.
+    session = session_with(lambda _session, stage, name, answer: answer[:-1] if (stage, name) == (liar, "p03")
+                           else answer)
+    first, again = session.collector, Collector(SPEC)
+    made: dict[Stage, object] = {}
+    for stage in Stage:
+        taken = getattr(first, stage.value)
+        setattr(first, stage.value, lambda answers, stage=stage, taken=taken: made.setdefault(stage, taken(answers)))
+    total = session.unmask()
+    for stage in Stage:
+        found = getattr(again, stage.value)(dict(sorted(session.sent[stage].items())).values())
+        if stage is Stage.UNMASK:
+            assert (found.survivors, found.values.tolist()) == (total.survivors, total.values.tolist())
+        else:
+            assert found == made[stage]
+    assert again.faults == first.faults
+
+
 def test_a_binding_is_of_one_session() -> None:
     one, other = Session(SPEC, VECTORS), Session(SPEC, VECTORS)
     one.keys()
