@@ -129,6 +129,11 @@ class StudyPlan(Frozen):
         """In a secure sum, shares of noise that are surely there and known to nobody who works with the coordinator."""
         return self.conduct.quorum - (self.secure_aggregation.colluders if self.secure_aggregation else 0)
 
+    @property
+    def slots(self) -> int:
+        """Slots of all partners together."""
+        return sum(entry.slots for entry in self.roster)
+
     def partner(self, name: str) -> RosterEntry | None:
         """The roster entry called `name`, if any."""
         return next((entry for entry in self.roster if entry.name == name), None)

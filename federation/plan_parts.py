@@ -103,7 +103,7 @@ class RobustRule(StrEnum):
     TRIMMED_MEAN = "trimmed_mean"
     """Of each weight, without the partners that are highest and lowest in it; the others count alike."""
     CENTRED_CLIPPING = "centred_clipping"
-    """Weighted by slots, each update pulled to within a radius of the centre."""
+    """Weighted by slots, each update cut to a radius around the centre."""
 
 
 class RobustSpec(Frozen):
@@ -116,7 +116,8 @@ class RobustSpec(Frozen):
     trimmed_each_side: Annotated[int, Field(ge=1)] | None
     """Of `trimmed_mean`: partners left out at each end, for each weight."""
     radius: Positive | None
-    """Of `centred_clipping`: farthest that an update may be from the centre, in each iteration."""
+    """Of `centred_clipping`: farthest that the update of a partner with the mean number of slots may be from the centre
+    and count whole; for another with k times as many slots, a k-th of it."""
     iterations: Annotated[int, Field(ge=1, le=100)] | None
     """Of `centred_clipping`."""
 

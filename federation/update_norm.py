@@ -64,12 +64,24 @@ def honest_norm(training: TrainingSpec, *, slots: int, model_size: int, tail: fl
     return unit * (people + noise) + rounding
 
 
-def noise_norm(training: TrainingSpec, *, slots: int, model_size: int) -> float:
-    """Norm of the noise in an update of one round: the root of its mean square."""
+def clipping_radius(training: TrainingSpec, *, slots: float, model_size: int) -> float:
+    """A radius for centred clipping that an honest federation does not notice.
+
+    Half the norm (root mean square) of the noise in an update, or a tenth of what gradients could do if everybody's
+    pointed the same way in every step, if that is longer. Any longer, and liars gain; much shorter than both, and a
+    model of few rounds does not get where it would (docs/poisoning.md has the figures).
+
+    Args:
+        training: public constants; `robust` is not looked at.
+        slots: the partners' mean.
+        model_size: how many weights there are.
+    """
     shrink = training.learning_rate * training.weight_decay
-    squares = math.fsum((1 - shrink) ** (2 * k) for k in range(training.local_steps))
-    return (training.learning_rate * training.l2_clip_norm * training.noise_multiplier
-            / (training.sampling_probability * slots) * math.sqrt(squares * model_size))
+    powers = [abs(1 - shrink) ** k for k in range(training.local_steps)]
+    unit = training.learning_rate * training.l2_clip_norm
+    noise = unit * training.noise_multiplier / (training.sampling_probability * slots) * math.sqrt(
+        model_size * math.fsum(power**2 for power in powers))
+    return max(noise / 2, unit * math.fsum(powers) / 10)
 
 
 def chi_bound(dimension: int, exponent: float) -> float:

@@ -12,22 +12,23 @@ which nobody sees an update refuse, since they can check a norm and not change i
   partners that lie must not give a larger say to whoever claims to be large. What remains is not weighted either, or
   the mean would jump where two values change places. The price is more noise where slots are unequal.
 - `centred_clipping` (Karimireddy, He and Jaggi 2021, arXiv:2012.10333, section 4): a few iterations of
-  `v + weighted mean of (u - v) min(1, radius / norm(u - v))` from `v = 0`, weighted by slots. It keeps nothing from
-  round to round: updates carry noise that is new each time and longer than what they have in common, so an earlier
-  aggregate is no better centre. One iteration is the mean under a norm bound of `radius`.
+  `v + weighted mean of (u - v) min(1, radius / norm(u - v))` from `v = 0`, weighted by slots. The plan's radius is that
+  of a partner with the mean number of slots; one with k times as many has a k-th of it, as its noise is that much
+  shorter: then all pull alike at most, and who claims to be large gains nothing (the paper has equal partners). Nothing
+  is kept from round to round: updates carry noise that is new each time and longer than what they have in common, so an
+  earlier aggregate is no better centre.
 
-What one of n partners, of weight p, can do by changing its update, however large the change: under `mean` it moves the
-aggregate by at most `2 p * norm_bound`; under `centred_clipping` by at most `2 p * radius * iterations` (an iteration
-is a mean of maps that bring no two points further apart, and one partner moves it by `2 p * radius`); under
-`trimmed_mean` each weight by at most the spread of the others' values over `n - 2 b`. With at most b liars, a trimmed
-mean stays within what honest partners sent, weight by weight.
+What one partner can do by changing its update, however large the change: under `mean`, with weight p, it moves the
+aggregate by at most `2 p * norm_bound`; under `centred_clipping` by at most `2 * iterations * radius / n` if all n
+partners are there (an iteration is a mean of maps that bring no two points further apart, and a partner moves it by
+`2 p` times its own radius); under `trimmed_mean` each weight by at most the spread of the others' values over
+`n - 2 b`. With at most b liars, a trimmed mean stays within what honest partners sent, weight by weight.
 
 All is in float64 and in the order of the roster, so that the same replies give the same bytes.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -74,36 +75,39 @@ def combine(plan: StudyPlan, model: Arrays, updates: Mapping[str, Arrays]) -> Co
     if not present:
         raise ValueError("no update to aggregate")
     start = _flat(model, model) * plan.training.kept_of_model
-    moves, long = bounded(np.array([_flat(updates[entry.name], model) - start for entry in present]), spec.norm_bound)
-    slots = np.array([entry.slots for entry in present], dtype=np.float64)
-    after = start + aggregate(spec, moves, slots / slots.sum())
+    moves, long = bounded(np.array([_flat(updates[entry.name], model) - start for entry in present]),
+                          np.full(len(present), spec.norm_bound))
+    shares = np.array([entry.slots for entry in present]) / (plan.slots / len(plan.roster))
+    after = start + aggregate(spec, moves, shares)
     snap(after)
     return Combined(model=_shaped(after, model),
                     scaled=tuple(entry.name for entry, over in zip(present, long, strict=True) if over))
 
 
-def bounded(moves: FloatArray, norm_bound: float) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Updates `(n, d)` of norm at most `norm_bound`, and which had to be scaled down, `(n,)`.
+def bounded(moves: FloatArray, norms: FloatArray) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Updates `(n, d)` of at most these norms `(n,)`, and which of them had to be scaled down, `(n,)`.
 
     Raises:
         ValueError: if a value is not finite: a NaN is above no bound.
     """
-    norms = _norms(moves)
-    if not np.isfinite(norms).all():
+    found = np.sqrt(np.square(moves).sum(axis=1))
+    if not np.isfinite(found).all():
         raise ValueError("an update has a value that is not finite")
-    long = norms > norm_bound
+    long = found > norms
     factors = np.ones(len(moves))
-    factors[long] = norm_bound / norms[long]
+    factors[long] = norms[long] / found[long]
     return moves * factors[:, None], long
 
 
-def aggregate(spec: RobustSpec, moves: FloatArray, weights: FloatArray) -> FloatArray:
-    """The rule on updates `(n, d)` that keep the norm bound; `weights` `(n,)` sum to 1."""
-    match spec.rule:
-        case RobustRule.TRIMMED_MEAN:
-            return trimmed_mean(moves, spec.trimmed_each_side or 0)
-        case RobustRule.CENTRED_CLIPPING:
-            return centred_clipping(moves, weights, radius=spec.radius or math.inf, iterations=spec.iterations or 1)
+def aggregate(spec: RobustSpec, moves: FloatArray, shares: FloatArray) -> FloatArray:
+    """The rule on updates `(n, d)` that keep the norm bound: `(d,)`. `shares` `(n,)` are slots, in those of the mean
+    partner of the roster."""
+    weights = shares / shares.sum()
+    match spec:
+        case RobustSpec(rule=RobustRule.TRIMMED_MEAN, trimmed_each_side=int(each_side)):
+            return trimmed_mean(moves, each_side)
+        case RobustSpec(rule=RobustRule.CENTRED_CLIPPING, radius=float(radius), iterations=int(iterations)):
+            return centred_clipping(moves, weights, radii=radius / shares, iterations=iterations)
     return _mean(moves, weights)
 
 
@@ -120,18 +124,18 @@ def trimmed_mean(moves: FloatArray, each_side: int) -> FloatArray:
     return _mean(kept, np.full(len(kept), 1 / len(kept)))
 
 
-def centred_clipping(moves: FloatArray, weights: FloatArray, *, radius: float, iterations: int) -> FloatArray:
+def centred_clipping(moves: FloatArray, weights: FloatArray, *, radii: FloatArray, iterations: int) -> FloatArray:
     """The centre `(d,)` of updates `(n, d)` after so many iterations from zero.
 
     Args:
         moves: finite.
         weights: `(n,)`, not below 0, sum 1.
-        radius: farthest that an update may be from the centre and still count whole.
+        radii: `(n,)`, above 0; farthest that each may be from the centre and still count whole.
         iterations: at least 1.
     """
     centre: FloatArray = np.zeros(moves.shape[1])
     for _ in range(iterations):
-        apart, _long = bounded(moves - centre, radius)
+        apart, _far = bounded(moves - centre, radii)
         centre = centre + _mean(apart, weights)
     return centre
 
@@ -141,11 +145,6 @@ def _mean(moves: FloatArray, weights: FloatArray) -> FloatArray:
     total: FloatArray = sum((move * weight for move, weight in zip(moves, weights, strict=True)),
                             start=np.zeros(moves.shape[1]))
     return total
-
-
-def _norms(moves: FloatArray) -> FloatArray:
-    norms: FloatArray = np.sqrt(np.square(moves).sum(axis=1))
-    return norms
 
 
 def _flat(arrays: Arrays, like: Arrays) -> FloatArray:

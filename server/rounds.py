@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -37,7 +37,8 @@ from federation.privacy.guarantee import table_variances
 from federation.secagg import Aborted, Stage, Total
 from federation.secure import Purpose, session_of
 from federation.statistics import Measurements, TableLayout
-from server.aggregation import gradient_step, mean_of, weighted_mean
+from server.aggregation import gradient_step, mean_of
+from server.robust import combine
 from server.secure import secure_sum
 
 _POLL_SECONDS = 0.05
@@ -63,6 +64,8 @@ class StageReport:
     late: tuple[str, ...]
     refused: tuple[tuple[str, str], ...]
     seconds: float
+    scaled: tuple[str, ...] = ()
+    """Whose updates were longer than the plan's norm bound and were scaled down to it."""
 
 
 class Observer(Protocol):
@@ -70,6 +73,9 @@ class Observer(Protocol):
 
     def stage_done(self, report: StageReport) -> None:
         """Called after each stage, the stages being `hello`, `round 1` … `round R` and `table`."""
+
+    def updates_scaled(self, report: StageReport) -> None:
+        """Called after a round in which updates were longer than the plan's norm bound, when its report names them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +149,11 @@ class RoundLoop:
         def accept(reply: Reply) -> Arrays:
             return check_arrays(reply.arrays, model)
 
-        return weighted_mean(self._plan, self._stage(f"round {number}", TRAIN, request, accept))
+        combined = combine(self._plan, model, self._stage(f"round {number}", TRAIN, request, accept))
+        if combined.scaled:
+            self._reports[-1] = replace(self._reports[-1], scaled=combined.scaled)
+            self._observer.updates_scaled(self._reports[-1])
+        return combined.model
 
     def _measured(self, model: Arrays) -> Measurements:
         plan = self._plan

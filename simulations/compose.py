@@ -60,6 +60,8 @@ def compose_plan(settings: Settings, world: World, encoder: EncoderSpec, *, part
                                                      item["msg"].removeprefix("Value error, "))))
                              for item in error.errors())
         raise InputError("plan", problems, remedy="change the setting of that name") from None
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError("privacy", str(error), remedy="raise epsilon, or take fewer steps") from None
     return SignedPlan.sign(plan, coordinator)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from federation.errors import InputError
 from federation.plan_parts import Aggregation, RobustRule, RobustSpec, TrainingSpec
-from federation.update_norm import honest_norm, noise_norm, rounded_up
+from federation.update_norm import clipping_radius, honest_norm, rounded_up
 from simulations.settings import RobustSettings
 
 
@@ -24,8 +24,7 @@ def compose_robust(settings: RobustSettings, training: TrainingSpec, slots: Sequ
         None, if the plan is to take a plain mean or a secure sum.
 
     Raises:
-        InputError: if updates are not seen.
-        ValueError: if no bound follows from the constants.
+        InputError: if updates are not seen, or no bound follows from the constants.
     """
     if settings.rule == "none":
         return None
@@ -33,11 +32,16 @@ def compose_robust(settings: RobustSettings, training: TrainingSpec, slots: Sequ
         raise InputError("training.robust.rule", f"is {settings.rule} with training.aggregation=secure, where the "
                          "coordinator sees no update that it could bound", bound="none",
                          remedy="set training.robust.rule=none, or training=full_batch")
-    fewest = min(slots)
-    bound = settings.norm_bound or rounded_up(honest_norm(training, slots=fewest, model_size=model_size))
-    clipping = settings.rule is RobustRule.CENTRED_CLIPPING
-    return RobustSpec(
-        rule=settings.rule, norm_bound=bound,
-        trimmed_each_side=settings.trimmed_each_side if settings.rule is RobustRule.TRIMMED_MEAN else None,
-        radius=(settings.radius or rounded_up(noise_norm(training, slots=fewest, model_size=model_size) / 2)) if clipping else None,
-        iterations=settings.iterations if clipping else None)
+    if (shrink := training.learning_rate * training.weight_decay) > 2:
+        raise InputError("training.weight_decay", f"times training.learning_rate is {shrink:g}, which makes a model "
+                         "grow by itself", bound="a product of at most 2", remedy="lower either")
+    bound = settings.norm_bound or rounded_up(honest_norm(training, slots=min(slots), model_size=model_size))
+    trimmed = radius = iterations = None
+    if settings.rule is RobustRule.TRIMMED_MEAN:
+        trimmed = settings.trimmed_each_side
+    if settings.rule is RobustRule.CENTRED_CLIPPING:
+        mean = sum(slots) / len(slots)
+        radius = settings.radius or rounded_up(clipping_radius(training, slots=mean, model_size=model_size))
+        iterations = settings.iterations
+    return RobustSpec(rule=settings.rule, norm_bound=bound, trimmed_each_side=trimmed, radius=radius,
+                      iterations=iterations)

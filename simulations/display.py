@@ -120,6 +120,11 @@ class TerminalDisplay:
             told = ", ".join(f"{who} ({code})" for who, code in report.refused)
             self.console.print(f"[yellow]{report.stage}[/yellow]: declined by {told}")
 
+    def updates_scaled(self, report: StageReport) -> None:
+        """Say whose updates were too long."""
+        self.console.print(f"[yellow]{report.stage}[/yellow]: longer than the plan's norm bound, and scaled down to "
+                           f"it: the updates of {', '.join(report.scaled)}")
+
     def finished(self, result: FederationResult, seconds: float) -> None:
         """Print the results and where they are."""
         self._progress.stop()

@@ -40,19 +40,28 @@ def compose_study(overrides: list[str]) -> StudyPlan:
     Raises:
         InputError: if the settings do not make a plan.
     """
+    from simulations.federation import plan_for
+
+    settings = compose_settings(overrides)
+    return plan_for(settings, settings.open_world()).plan
+
+
+def compose_settings(overrides: list[str]) -> Settings:
+    """The settings of `leelight simulate` with these overrides.
+
+    Raises:
+        InputError: if there is no such key, or a value is out of bounds.
+    """
     from hydra import compose, initialize_config_module
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    from simulations.federation import plan_for
-
     try:
         with initialize_config_module("conf", version_base="1.3"):
-            settings = Settings.from_hydra(compose("config", overrides=overrides))
+            return Settings.from_hydra(compose("config", overrides=overrides))
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError("settings", str(error).splitlines()[0],
                          remedy="`leelight simulate --cfg job` shows every key") from None
-    return plan_for(settings, settings.open_world()).plan
 
 
 def _say(console: Console, what: str, error: Exception) -> None:

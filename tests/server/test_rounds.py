@@ -35,6 +35,9 @@ class Recorder:
     def stage_done(self, report: StageReport) -> None:
         self.reports.append(report)
 
+    def updates_scaled(self, report: StageReport) -> None:
+        self.reports.append(report)
+
 
 class Ticking:
     """A clock that jumps ahead at each look, so that deadlines pass without waiting."""

@@ -40,6 +40,8 @@ class Quiet:
     def stage_done(self, report: StageReport) -> None:
         self.stages.append(report)
 
+    def updates_scaled(self, report: StageReport) -> None: ...
+
 
 def settings(cache: Path, *overrides: str) -> Settings:
     size = [] if "world=real" in overrides else ["world.size=tiny"]
