@@ -13,7 +13,7 @@ from clients.features import prepare
 from clients.people import Population, training_people
 from federation.messages import Arrays, check_arrays
 from federation.plan import StudyPlan
-from federation.plan_parts import RobustSpec
+from federation.plan_parts import RobustRule, RobustSpec
 from server.robust import combine
 from simulations.baselines import federated
 from simulations.compose_robust import compose_robust
@@ -23,7 +23,7 @@ from simulations.homes import IngestJob, ingest, make_node, seeded_key
 from simulations.poisoning.attacks import ATTACKS, told
 from simulations.settings import Settings
 
-RULES: Final = ("none", "mean", "trimmed_mean", "centred_clipping")
+RULES: Final = ("none", *RobustRule)
 
 
 @dataclass(frozen=True, kw_only=True)
