@@ -15,6 +15,7 @@ from clients.approvals import Decision
 from clients.review import Review
 from clients.review_counts import how_counts_leave, what_is_counted
 from clients.review_sums import condition, how_it_leaves, keys_to_confirm, what_sums_rest_on
+from clients.review_updates import how_updates_are_combined
 from clients.wording import counted, either, listed
 from federation.plan import StudyPlan
 from federation.privacy.units import most_recognised, up
@@ -43,7 +44,7 @@ def as_text(review: Review, *, plan_path: str, home_path: str) -> str:
         ("On whom (these numbers are exact, for your eyes, and stay here)", _whom(review)),
         ("What it costs each of these people", _cost(review)),
         ("What remains in the account", _account(review)),
-        ("What leaves this house", _leaves(plan)),
+        ("What leaves this house", _leaves(plan, review.partner)),
         ("What never leaves", _stays()),
         ("Not covered", _not_covered(review)),
         ("Your rules", _rules(review, home_path)),
@@ -162,10 +163,11 @@ def _account(review: Review) -> Iterator[str]:
         yield f"NOT ENOUGH: the node will refuse. {outlook.problem}"
 
 
-def _leaves(plan: StudyPlan) -> Iterator[str]:
+def _leaves(plan: StudyPlan, partner: str) -> Iterator[str]:
     rounds = plan.training.rounds
     yield (f"{counted(rounds, 'model update', 'model updates')}, one in each round, of {plan.model_size:,} numbers. "
            + how_it_leaves(plan.training.aggregation, "an update"))
+    yield from how_updates_are_combined(plan, partner)
     yield from how_counts_leave(plan)
     if plan.secure_aggregation is not None:
         yield what_sums_rest_on(plan)

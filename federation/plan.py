@@ -83,6 +83,7 @@ class StudyPlan(Frozen):
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError("tasks: listed twice")
         self._check_aggregation()
+        self._check_trimming()
         if self.conduct.quorum > len(names):
             raise ValueError(f"conduct.quorum {self.conduct.quorum} is above the {len(names)} partners of the roster")
         if self.statistics.period_start > self.period_end:
@@ -116,10 +117,22 @@ class StudyPlan(Frozen):
             raise ValueError(f"conduct.quorum is {self.conduct.quorum} of {partners} partners, expected at least "
                              f"{least} of at least 3 for sums that withstand {colluders} colluders")
 
+    def _check_trimming(self) -> None:
+        robust, quorum = self.training.robust, self.conduct.quorum
+        trimmed = robust.trimmed_each_side if robust is not None else None
+        if trimmed is not None and 2 * trimmed >= quorum:
+            raise ValueError(f"training.robust.trimmed_each_side is {trimmed}, expected less than half of the quorum "
+                             f"of {quorum}: nobody might be left to take the mean of; trim fewer, or raise the quorum")
+
     @property
     def noise_shares(self) -> int:
         """In a secure sum, shares of noise that are surely there and known to nobody who works with the coordinator."""
         return self.conduct.quorum - (self.secure_aggregation.colluders if self.secure_aggregation else 0)
+
+    @property
+    def slots(self) -> int:
+        """Slots of all partners together."""
+        return sum(entry.slots for entry in self.roster)
 
     def partner(self, name: str) -> RosterEntry | None:
         """The roster entry called `name`, if any."""
@@ -128,8 +141,7 @@ class StudyPlan(Frozen):
     @property
     def model_size(self) -> int:
         """How many numbers a model of this plan has, and so a model update."""
-        inputs, hidden = self.encoder.dimension + 1, self.model.hidden_units
-        return inputs * len(self.tasks) if hidden is None else (inputs + len(self.tasks)) * hidden
+        return self.model.size(dimension=self.encoder.dimension, tasks=len(self.tasks))
 
     def to_json(self) -> bytes:
         """Canonical JSON."""

@@ -89,11 +89,55 @@ class ModelSpec(Frozen):
     intercept_scale: Scale
     initial_seed: Annotated[int, Field(ge=0, le=2**32)]
 
+    def size(self, *, dimension: int, tasks: int) -> int:
+        """How many weights it has, on features of `dimension` numbers."""
+        inputs = dimension + 1
+        return inputs * tasks if self.hidden_units is None else (inputs + tasks) * self.hidden_units
+
+
+class RobustRule(StrEnum):
+    """How the coordinator makes one update of the partners' (`server.robust`)."""
+
+    MEAN = "mean"
+    """Weighted by slots."""
+    TRIMMED_MEAN = "trimmed_mean"
+    """Of each weight, without the partners that are highest and lowest in it; the others count alike."""
+    CENTRED_CLIPPING = "centred_clipping"
+    """Weighted by slots, each update cut to a radius around the centre."""
+
+
+class RobustSpec(Frozen):
+    """How far a partner that lies can move the model. Needs updates that the coordinator sees: no secure sums."""
+
+    rule: RobustRule
+    norm_bound: Positive
+    """Most that a partner's update may move the model in a round: Euclidean norm over all weights. A longer one is
+    scaled down to it. `federation.update_norm` says what an honest one stays below."""
+    trimmed_each_side: Annotated[int, Field(ge=1)] | None
+    """Of `trimmed_mean`: partners left out at each end, for each weight."""
+    radius: Positive | None
+    """Of `centred_clipping`: farthest that the update of a partner with the mean number of slots may be from the centre
+    and count whole; for another with k times as many slots, a k-th of it."""
+    iterations: Annotated[int, Field(ge=1, le=100)] | None
+    """Of `centred_clipping`."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        own = {RobustRule.MEAN: set(), RobustRule.TRIMMED_MEAN: {"trimmed_each_side"},
+               RobustRule.CENTRED_CLIPPING: {"radius", "iterations"}}[self.rule]
+        for name in ("trimmed_each_side", "radius", "iterations"):
+            if (getattr(self, name) is not None) != (name in own):
+                raise ValueError(f"{name}: {'missing, expected one' if name in own else 'given, expected none'} for "
+                                 f"the rule {self.rule}")
+        return self
+
 
 class TrainingSpec(Frozen):
     """Person-level DP-SGD at each partner; the names are the field's (DESIGN 8)."""
 
     aggregation: Aggregation
+    robust: RobustSpec | None
+    """None: the mean of updates weighted by slots, or a secure sum."""
     rounds: Annotated[int, Field(ge=1, le=10_000)]
     local_steps: Annotated[int, Field(ge=1, le=10_000)]
     learning_rate: Step
@@ -105,10 +149,28 @@ class TrainingSpec(Frozen):
     noise_multiplier: Noise
     max_records_per_person: Annotated[int, Field(ge=1, le=8)]
 
+    @model_validator(mode="after")
+    def _robust_where_updates_are_seen(self) -> Self:
+        if self.robust is None:
+            return self
+        if self.aggregation is Aggregation.SECURE:
+            raise ValueError(f"robust: asks for {self.robust.rule}, expected none with secure aggregation, which hides "
+                             "the updates that it would bound; leave it out, or train with aggregation local")
+        if self.learning_rate * self.weight_decay > 2:
+            # A round then multiplies the model by more than 1, and no constant bounds an honest update.
+            raise ValueError(f"learning_rate times weight_decay is {self.learning_rate * self.weight_decay:g}, "
+                             "expected at most 2 with a robust rule: above, a model grows by itself")
+        return self
+
     @property
     def steps(self) -> int:
         """Noised steps in the whole study."""
         return self.rounds * self.local_steps
+
+    @property
+    def kept_of_model(self) -> float:
+        """The factor that weight decay alone puts on a model in a round."""
+        return (1 - self.learning_rate * self.weight_decay) ** self.local_steps
 
 
 class SuperRegion(Frozen):

@@ -31,6 +31,9 @@ class LogObserver:
     def stage_done(self, report: StageReport) -> None:
         log.info("%s: %d answered, %d late, %d refused, %.1f s", report.stage, len(report.answered), len(report.late),
                  len(report.refused), report.seconds)
+        if report.scaled:
+            log.warning("%s: longer than the plan's norm bound, and scaled down to it: the updates of %s", report.stage,
+                        ", ".join(report.scaled))
 
 
 def find_home(context: Context) -> CoordinatorHome:

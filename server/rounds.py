@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn, TypeVar
 
 import numpy as np
@@ -23,9 +23,10 @@ from federation.privacy.guarantee import table_variances
 from federation.secagg import Aborted, Stage, Total
 from federation.secure import Purpose, session_of
 from federation.statistics import Measurements, TableLayout
-from server.aggregation import gradient_step, mean_of, weighted_mean
+from server.aggregation import gradient_step, mean_of
 from server.asking import Partners
 from server.progress import Measured, Progress
+from server.robust import combine
 from server.secure import secure_sum
 from server.stages import Observer, StageReport, StudyStopped
 
@@ -111,7 +112,8 @@ class RoundLoop:
                 return check_arrays(reply.arrays, model)
 
             updates, report = self._stage(stage, TRAIN, request, accept)
-            stepped = weighted_mean(self._plan, updates)
+            combined = combine(self._plan, model, updates)
+            stepped, report = combined.model, replace(report, scaled=combined.scaled)
         self._progress.round_done(stepped, report)
         self._observer.stage_done(report)
         return stepped

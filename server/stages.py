@@ -17,6 +17,8 @@ class StageReport:
     late: tuple[str, ...]
     refused: tuple[tuple[str, str], ...]
     seconds: float
+    scaled: tuple[str, ...] = ()
+    """Whose updates were longer than the plan's norm bound and were scaled down to it."""
 
 
 REPORT: Final = TypeAdapter(StageReport)

@@ -25,6 +25,8 @@ _POOLED_RIDGE = 0.005
 
 Step = Callable[[MultiTaskHead, Population, StepRule, RandomStream], None]
 """One partner's work in one round, on the model in place."""
+Join = Callable[[StudyPlan, Arrays, dict[str, Arrays]], Arrays]
+"""The next model, from the one that a round started with and what partners made of it."""
 
 
 def alone(plan: StudyPlan, partner: str, people: Population, *, root: bytes) -> Arrays:
@@ -52,7 +54,13 @@ def _plain_round(model: MultiTaskHead, people: Population, rule: StepRule, strea
     model.float()
 
 
-def federated(plan: StudyPlan, people: dict[str, Population], *, root: bytes, step: Step = _private_round) -> Arrays:
+def _mean(plan: StudyPlan, model: Arrays, updates: dict[str, Arrays]) -> Arrays:
+    del model
+    return weighted_mean(plan, updates)
+
+
+def federated(plan: StudyPlan, people: dict[str, Population], *, root: bytes, step: Step = _private_round,
+              join: Join = _mean) -> Arrays:
     """The plan's rounds over `people`, without messages.
 
     Args:
@@ -60,6 +68,7 @@ def federated(plan: StudyPlan, people: dict[str, Population], *, root: bytes, st
         people: training people of the partners that take part.
         root: seed of sampling and noise.
         step: what a partner does in a round; the real thing unless a comparison asks for another.
+        join: what the coordinator does; likewise the mean, as partners who train alone have no use for a robust rule.
     """
     slots = {entry.name: entry.slots for entry in plan.roster}
     model = model_arrays(initial_model(plan))
@@ -71,7 +80,7 @@ def federated(plan: StudyPlan, people: dict[str, Population], *, root: bytes, st
             step(local, own, StepRule.of(plan.training, slots[partner]),
                  RandomStream.derived(root, partner, str(number)))
             updates[partner] = model_arrays(local)
-        model = weighted_mean(plan, updates)
+        model = join(plan, model, updates)
         kept = [*kept, model][-averaged_rounds(plan.training):]
     return mean_of(kept)
 

@@ -26,6 +26,7 @@ from federation.privacy.accounting import noise_multiplier_for
 from federation.privacy.guarantee import price
 from federation.secagg.session import threshold_for
 from federation.taxonomy import RegionRole
+from simulations.compose_robust import compose_robust
 from simulations.compose_statistics import compose_statistics
 from simulations.settings import Settings
 from simulations.world.interface import World
@@ -59,6 +60,8 @@ def compose_plan(settings: Settings, world: World, encoder: EncoderSpec, *, part
                                                      item["msg"].removeprefix("Value error, "))))
                              for item in error.errors())
         raise InputError("plan", problems, remedy="change the setting of that name") from None
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError("privacy", str(error), remedy="raise epsilon, or take fewer steps") from None
     return SignedPlan.sign(plan, coordinator)
@@ -82,14 +85,17 @@ def _plan(settings: Settings, world: World, encoder: EncoderSpec, partner_keys: 
         RosterEntry(name=p.name, kind=p.kind, slots=p.slots, regions=p.regions, public_key=partner_keys[p.name],
                     declared_prevalence=dict(p.declared_prevalence))
         for p in world.partners)
+    model = ModelSpec(hidden_units=settings.model.hidden_units, intercept_scale=settings.model.intercept_scale,
+                      initial_seed=settings.seed)
+    spec = TrainingSpec(**training.model_dump(exclude={"robust"}), robust=None, noise_multiplier=noise_multiplier)
+    robust = compose_robust(training.robust, spec, [partner.slots for partner in world.partners],
+                            model.size(dimension=encoder.dimension, tasks=len(world.tasks)))
     plan = StudyPlan(
         study=study.name, purpose=study.purpose, label=world.label, synthetic=world.synthetic,
         regions_drawn=world.regions_drawn,
         rehearsal=settings.simulation.noise == "seeded",
         period_end=end, tasks=world.tasks, roster=roster, encoder=encoder,
-        model=ModelSpec(hidden_units=settings.model.hidden_units, intercept_scale=settings.model.intercept_scale,
-                        initial_seed=settings.seed),
-        training=TrainingSpec(**training.model_dump(), noise_multiplier=noise_multiplier),
+        model=model, training=TrainingSpec(**spec.model_dump(exclude={"robust"}), robust=robust),
         statistics=statistics,
         release=ReleaseSpec(**settings.release.model_dump(), signers=signers, signatures=2),
         privacy=unpriced, secure_aggregation=secure,

@@ -109,7 +109,7 @@ class TerminalDisplay:
                 self.console.print(f"[red]{outcome.partner}[/red]: {escape(outcome.problem)}")
 
     def stage_done(self, report: StageReport) -> None:
-        """Advance the bar of rounds, and say who was missing."""
+        """Advance the bar of rounds, and say who was missing, or held to the norm bound."""
         if self._rounds is None and self._plan is not None:
             self._rounds = self.working("Train and count", self._plan.training.rounds + 2)
         if self._rounds is not None:
@@ -119,6 +119,9 @@ class TerminalDisplay:
         if report.refused and report.stage in ("hello", "round 1", "table"):
             told = ", ".join(f"{who} ({code})" for who, code in report.refused)
             self.console.print(f"[yellow]{report.stage}[/yellow]: declined by {told}")
+        if report.scaled:
+            self.console.print(f"[yellow]{report.stage}[/yellow]: longer than the plan's norm bound, and scaled down to "
+                               f"it: the updates of {', '.join(report.scaled)}")
 
     def finished(self, result: FederationResult, seconds: float) -> None:
         """Print the results and where they are."""

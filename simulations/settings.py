@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from federation.encoders import Encoder, load_encoder
 from federation.errors import InputError
-from federation.plan_parts import Aggregation, Positive, Probability
+from federation.plan_parts import Aggregation, Positive, Probability, RobustRule
 from federation.taxonomy import AreaLevel, Family, Indicator
 from simulations.world.interface import World
 
@@ -57,8 +57,17 @@ class ModelSettings(_Frozen):
     intercept_scale: float
 
 
+class RobustSettings(_Frozen):
+    rule: RobustRule | Literal["none"]
+    norm_bound: Positive | None
+    trimmed_each_side: Annotated[int, Field(ge=1)]
+    radius: Positive | None
+    iterations: Annotated[int, Field(ge=1, le=100)]
+
+
 class TrainingSettings(_Frozen):
     aggregation: Aggregation
+    robust: RobustSettings
     rounds: Annotated[int, Field(ge=1)]
     local_steps: Annotated[int, Field(ge=1)]
     learning_rate: float

@@ -41,6 +41,8 @@ GRIDS = {
         (30, 60), (9.0, 18.0, 30.0), (0.2, 0.3, 0.4))),
 }
 """rounds, local_steps, learning_rate, l2_clip_norm"""
+TRAINING = {Aggregation.LOCAL: "full_batch", Aggregation.SECURE: "secure"}
+"""What the grid changes: these differ in nothing else."""
 
 
 def load_people(settings: Settings, plan: StudyPlan, folder: Path) -> dict[str, Population]:
@@ -80,7 +82,7 @@ def _auc(plan: StudyPlan, model: Arrays, populations: list[Population]) -> float
 def plan_with(data: Path, aggregation: Aggregation, epsilon: int, row: tuple[int, int, float, float]) -> StudyPlan:
     """The benchmark's plan with other training settings, at the noise that they need."""
     settings = benchmark_settings(
-        data, f"privacy.training_epsilon={epsilon}", f"training.aggregation={aggregation}", *(
+        data, f"privacy.training_epsilon={epsilon}", f"training={TRAINING[aggregation]}", *(
             f"training.{name}={value}" for name, value in zip(
                 ("rounds", "local_steps", "learning_rate", "l2_clip_norm"), row, strict=True)))
     return plan_for(settings, settings.open_world()).plan

@@ -116,9 +116,10 @@ def make_plan(partners: int = 3, *, slots: int = 32, quorum: int | None = None, 
     how = {part: Aggregation.SECURE if part in summed else Aggregation.LOCAL for part in ("table", "train")}
     if "train" in summed:
         training = {"local_steps": 1, **training}
-    spec = TrainingSpec(**{"aggregation": how["train"], "rounds": 2, "local_steps": 2, "learning_rate": 1.0,
-                           "weight_decay": 0.01, "averaged_share": 0.5, "sampling_probability": 1.0,
-                           "l2_clip_norm": 0.5, "noise_multiplier": 5.0, "max_records_per_person": 4, **training})
+    spec = TrainingSpec(**{"aggregation": how["train"], "robust": None, "rounds": 2, "local_steps": 2,
+                           "learning_rate": 1.0, "weight_decay": 0.01, "averaged_share": 0.5,
+                           "sampling_probability": 1.0, "l2_clip_norm": 0.5, "noise_multiplier": 5.0,
+                           "max_records_per_person": 4, **training})
     draft = StudyPlan(
         study="test", purpose="Check that the parts fit together.", label="SYNTHETIC", synthetic=True,
         regions_drawn=False, rehearsal=True,

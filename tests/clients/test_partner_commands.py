@@ -244,6 +244,8 @@ What remains in the account
 What leaves this house
   2 model updates, one in each round, of 130 numbers. All the noise is added on this machine before
     an update leaves.
+  The coordinator takes the mean of the partners' updates, weighted by slots; nothing bounds what one
+    of them does to the model.
   One list of 97 numbers in 7 tables (people, and people flagged, by region and role: 18; the same
     by group of regions: 12; the same by country: 6; where the model is right and wrong: 8;
     indicators among people flagged and not: 32; people by pair of places: 12; people by region and
