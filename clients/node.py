@@ -9,7 +9,7 @@ quarantine/      rows that could not be taken in                       cache/   
 ledger.sqlite    the privacy account, with ledger.head and ledger.lock (0600)
 journal.jsonl    what was decided here and what left, with journal.jsonl.head (0600)
 series.sqlite    who has counted in which release of a running total (0600)
-sessions/        secrets of sums under way (0700)
+sessions/        secrets of sums under way (0700)                      records.lock    held by what adds or erases
 ```
 
 Nothing in it comes from the coordinator, and nothing that the coordinator sends can change it.
@@ -53,6 +53,7 @@ class NodeSettings(BaseModel):
         ledger_head: where the head of the privacy account is kept, if not in the home. On a disk that is not copied
             back together with the home, it shows that an older account was.
         cache: where features are kept, if not in the home.
+        quarantine_days: for how many days rows that could not be taken in are kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +70,7 @@ class NodeSettings(BaseModel):
     encoder_folder: Path | None = None
     ledger_head: Path | None = None
     cache: Path | None = None
+    quarantine_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
 
 class NodeHome:

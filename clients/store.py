@@ -197,6 +197,24 @@ class RecordStore:
             total, people, with_person, excluded = connection.execute(query).one()
         return StoreCounts(int(total), int(people), int(total - with_person), int(excluded))
 
+    def by_consent_basis(self) -> dict[str, int]:
+        """How many records there are by the basis on which they are held."""
+        return self._figures("SELECT json_extract(body, '$.consent_basis'), count(*) FROM records GROUP BY 1")
+
+    def by_task(self) -> dict[str, int]:
+        """How many records have a label for each task that any has one for."""
+        return self._figures("SELECT json_extract(label.value, '$.task'), count(DISTINCT record_id) "
+                             "FROM records, json_each(records.body, '$.labels') AS label GROUP BY 1")
+
+    def erased(self) -> int:
+        """How many people and records are on the erasure list."""
+        with self._read() as connection:
+            return erased.length(connection)
+
+    def _figures(self, query: str) -> dict[str, int]:
+        with self._read() as connection:
+            return {str(name): int(number) for name, number in connection.exec_driver_sql(query)}
+
     def records_per_person(self) -> dict[int, int]:
         """How many people have n records, by n. Small however large the store is."""
         sizes = (select(func.count().label("n")).where(stored.c.actor_key.is_not(None))

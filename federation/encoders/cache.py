@@ -1,9 +1,10 @@
 """Features on disk: encoded once, memory-mapped afterwards.
 
-One folder for each encoder fingerprint and owner. `rows.f32` holds the vectors one after the other; `index.u8` holds, in the same
-order, a 16-byte keyed hash of each text, so that the index says nothing about a text to whoever lacks the key. A row
-counts only if its index entry is complete, and vectors are on disk before their entries are: a crash loses work, never
-correctness. Features are personal data: the folder has mode 0700, and `prune` forgets texts that are no more.
+One folder for each encoder fingerprint and owner. `rows.f32` holds the vectors one after the other; `index.u8` holds,
+in the same order, a 16-byte keyed hash of each text, so that the index says nothing about a text to whoever lacks the
+key. A row counts only if its index entry is complete, and vectors are on disk before their entries are: a crash loses
+work, never correctness. Features are personal data: the folder has mode 0700, and `prune` forgets texts that
+are no more.
 """
 
 from __future__ import annotations
