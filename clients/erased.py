@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from hashlib import sha256
+from uuid import UUID
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, delete, func, select
 from sqlalchemy.dialects.sqlite import insert
@@ -19,33 +20,39 @@ tables = MetaData()
 _erased = Table("erased", tables, Column("mark", String(32), primary_key=True), sqlite_with_rowid=False)
 
 
-def note(connection: Connection, keys: Collection[str]) -> None:
-    """Put people (by pseudonym) or records (by id, 32 hexadecimal digits) on the list."""
-    rows = [{"mark": _mark(key)} for key in keys]
-    if rows:
-        connection.execute(insert(_erased).on_conflict_do_nothing(), rows)
+def person_mark(actor_key: str) -> str:
+    """The entry of a person, from their pseudonym."""
+    return _mark(f"person/{actor_key}")
 
 
-def listed(connection: Connection, keys: Collection[str]) -> set[str]:
-    """Those of `keys` that are on the list."""
-    by_mark = {_mark(key): key for key in keys}
-    return {by_mark[mark] for part in in_parts(list(by_mark))
+def record_mark(record_id: UUID) -> str:
+    """The entry of a record."""
+    return _mark(f"record/{record_id.hex}")
+
+
+def _mark(name: str) -> str:
+    # Hashed, so that a pseudonym that was erased is nowhere in the home.
+    return sha256(f"erased/{name}".encode()).hexdigest()[:32]
+
+
+def note(connection: Connection, marks: Collection[str]) -> None:
+    """Put people or records on the list."""
+    if marks:
+        connection.execute(insert(_erased).on_conflict_do_nothing(), [{"mark": mark} for mark in marks])
+
+
+def listed(connection: Connection, marks: Collection[str]) -> set[str]:
+    """Those of `marks` that are on the list."""
+    return {mark for part in in_parts(list(marks))
             for mark in connection.execute(select(_erased.c.mark).where(_erased.c.mark.in_(part))).scalars()}
 
 
-def take_off(connection: Connection, keys: Collection[str]) -> int:
+def take_off(connection: Connection, marks: Collection[str]) -> int:
     """Take people or records off the list. Returns how many were on it."""
-    found = listed(connection, keys)
-    for part in in_parts([_mark(key) for key in found]):
-        connection.execute(delete(_erased).where(_erased.c.mark.in_(part)))
-    return len(found)
+    return sum(connection.execute(delete(_erased).where(_erased.c.mark.in_(part))).rowcount
+               for part in in_parts(list(set(marks))))
 
 
 def length(connection: Connection) -> int:
     """How many people and records are on the list."""
     return int(connection.execute(select(func.count()).select_from(_erased)).scalar_one())
-
-
-def _mark(key: str) -> str:
-    # Hashed, so that a pseudonym that was erased is nowhere in the home.
-    return sha256(f"erased/{key}".encode()).hexdigest()[:32]

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from clients import set_aside
 from clients.databases import in_words
+from clients.erased import person_mark, record_mark
 from clients.ingest.mapping import Mapping
 from clients.ingest.quarantine import people_of
 from clients.node import NodeHome
@@ -49,6 +50,11 @@ class Wanted:
     keys: tuple[str, ...]
     belongs: Callable[[Values], bool]
     record: bool = False
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """What each key is on the erasure list by."""
+        return {key: record_mark(UUID(key)) if self.record else person_mark(key) for key in self.keys}
 
     @classmethod
     def people(cls, home: NodeHome, ids: Sequence[str]) -> Wanted:
@@ -138,14 +144,15 @@ def look(home: NodeHome, wanted: Wanted) -> Found:
         InputError: if the store, the book of series or a file with rows set aside cannot be read, or there is no store.
     """
     with _told(home), _store(home) as store:
-        records, listed = store.present(wanted.keys), store.erased_before(wanted.keys)
+        marks, records = wanted.marks, _records(store, wanted)
+        listed = store.erased_before(marks.values())
         series = {}
         if home.series_path.is_file():
             with SeriesBook(home.series_path) as book:
                 series = book.noted(wanted.keys)
         rows = set_aside.look_for(home.quarantine_dir, wanted.belongs)
-        known = records.keys() | series.keys() | listed | (set(wanted.keys) if wanted.record and rows.rows
-                                                           else rows.people)
+        known = {*records, *series, *(key for key, mark in marks.items() if mark in listed),
+                 *(wanted.keys if wanted.record and rows.rows else rows.people)}
         return Found(records=sum(records.values()), series=sum(series.values()), set_aside=rows,
                      unknown=tuple(key for key in wanted.keys if key not in known))
 
@@ -204,7 +211,13 @@ def allow_again(home: NodeHome, wanted: Wanted) -> int:
         InputError: if there is no store, or it cannot be written.
     """
     with _told(home), _store(home) as store:
-        return store.erasure.allow_again(wanted.keys)
+        return store.erasure.allow_again(wanted.marks.values())
+
+
+def _records(store: RecordStore, wanted: Wanted) -> dict[str, int]:
+    if wanted.record:
+        return {key: 1 for key in wanted.keys if UUID(key) in store}
+    return store.present(wanted.keys)
 
 
 def _note(home: NodeHome) -> None:

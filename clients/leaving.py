@@ -28,16 +28,16 @@ def leave(home: NodeHome) -> Leaving:
 
     A plan that cannot be declined does not keep the others from it.
     """
-    declined, problems = list[str](), list[str]()
-    for one in decisions(home):
-        if one.open:
-            try:
-                take_back(home, one)
-            except (InputError, OSError) as error:
-                problems.append(str(error))
-            declined.append(one.study)
+    was_open, problems = [one for one in decisions(home) if one.open], list[str]()
+    for one in was_open:
+        try:
+            take_back(home, one)
+        except (InputError, OSError) as error:
+            problems.append(str(error))
+    still_open = {one.plan_sha256 for one in decisions(home) if one.open}
     try:
         home.journal().append(Left())
     except InputError as error:
         problems.append(str(error))
-    return Leaving(declined=tuple(declined), problems=tuple(problems))
+    declined = tuple(one.study for one in was_open if one.plan_sha256 not in still_open)
+    return Leaving(declined=declined, problems=tuple(problems))

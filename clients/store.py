@@ -118,10 +118,10 @@ class RecordStore:
         left_out = 0
         with writing(self._engine) as connection:
             known = self._known(connection, [r.record_id.hex for r in records])
-            gone = erased.listed(connection, {key for r in records for key in (r.record_id.hex, r.unit_key)})
+            gone = erased.listed(connection, {mark for one in records for mark in _marks(one)})
             for position, record in enumerate(records):
                 key = record.record_id.hex
-                if key in gone or record.unit_key in gone:
+                if not gone.isdisjoint(_marks(record)):
                     left_out += 1
                     continue
                 earlier = known.get(key, seen.get(key))
@@ -163,20 +163,21 @@ class RecordStore:
         return pd.DataFrame(rows, columns=["record_id", "unit_key", "has_person", "text", "language", "observed_at",
                                            "regions", "labels", "indicators"])
 
-    def erased_before(self, keys: Collection[str]) -> set[str]:
-        """Those of `keys`, pseudonyms or ids of records, that are on the erasure list."""
+    def erased_before(self, marks: Collection[str]) -> set[str]:
+        """Those of `marks` (`clients.erased`) that are on the erasure list."""
         with self._read() as connection:
-            return erased.listed(connection, keys)
+            return erased.listed(connection, marks)
 
-    def present(self, keys: Collection[str]) -> dict[str, int]:
-        """How many records there are of each of `keys`, pseudonyms or ids of records, that has any."""
-        found: dict[str, int] = {}
+    def present(self, actor_keys: Collection[str]) -> dict[str, int]:
+        """How many records there are of each of some people who has any, by pseudonym."""
+        columns = stored.c.actor_key, func.count()
         with self._read() as connection:
-            for column in (stored.c.actor_key, stored.c.record_id):
-                for part in in_parts(list(keys)):
-                    query = select(column, func.count()).where(column.in_(part)).group_by(column)
-                    found.update({key: int(count) for key, count in connection.execute(query)})
-        return found
+            return {str(key): int(count) for part in in_parts(list(actor_keys)) for key, count in connection.execute(
+                select(*columns).where(stored.c.actor_key.in_(part)).group_by(stored.c.actor_key))}
+
+    def __contains__(self, record_id: UUID) -> bool:
+        with self._read() as connection:
+            return connection.execute(select(1).where(stored.c.record_id == record_id.hex)).first() is not None
 
     def expired(self, today: date) -> int:
         """How many records there are whose retention has ended on `today`."""
@@ -247,3 +248,9 @@ class RecordStore:
 
     def _read(self) -> Connection:
         return self._engine.connect()
+
+
+def _marks(record: Record) -> list[str]:
+    """What a record would be on the erasure list by."""
+    person = [] if record.actor_key is None else [erased.person_mark(record.actor_key)]
+    return [erased.record_mark(record.record_id), *person]

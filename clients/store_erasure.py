@@ -31,11 +31,12 @@ class StoreErasure:
     def people(self, actor_keys: Collection[str]) -> int:
         """Delete every record of some people, and list the people. Returns how many records there were."""
         keys = list(actor_keys)
-        return self._erase(or_(false(), *(records.c.actor_key.in_(part) for part in in_parts(keys))), listed=keys)
+        return self._erase(or_(false(), *(records.c.actor_key.in_(part) for part in in_parts(keys))),
+                           listed=[erased.person_mark(key) for key in keys])
 
     def record(self, record_id: UUID) -> int:
         """Delete one record, if it is here, and list it. Returns how many there were."""
-        return self._erase(records.c.record_id == record_id.hex, listed=[record_id.hex])
+        return self._erase(records.c.record_id == record_id.hex, listed=[erased.record_mark(record_id)])
 
     def expired(self, today: date) -> int:
         """Delete the records whose retention has ended on `today`. Returns how many there were."""
@@ -45,10 +46,10 @@ class StoreErasure:
         """Delete every record; the list stays. Returns how many there were."""
         return self._erase(true())
 
-    def allow_again(self, keys: Collection[str]) -> int:
-        """Take people, by pseudonym, or records, by id, off the list. Returns how many were on it."""
+    def allow_again(self, marks: Collection[str]) -> int:
+        """Take people or records (`clients.erased`) off the list. Returns how many were on it."""
         with erasing(self._engine, self._path) as connection:
-            return erased.take_off(connection, keys)
+            return erased.take_off(connection, marks)
 
     def _erase(self, which: ColumnElement[bool], *, listed: Collection[str] = ()) -> int:
         with erasing(self._engine, self._path) as connection:

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from clients.erased import person_mark
 from clients.ingest.convert import Converter
 from clients.ingest.identity_columns import identity_columns
 from clients.ingest.mapping import Mapping
@@ -109,7 +110,7 @@ class _Run:
 
     def _set_aside(self, row: Row, fault: RowFault) -> None:
         kept = self._converter.keepable(row.values)
-        if self._store.erased_before(people_of(kept)):
+        if self._store.erased_before([person_mark(key) for key in people_of(kept)]):
             self._erased += 1
         else:
             self._quarantine.put(row.number, fault, kept)
