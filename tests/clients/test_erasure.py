@@ -113,7 +113,8 @@ def test_the_others_are_as_they_were(home: NodeHome, plan: StudyPlan) -> None:
             key: one for key, one in before.items() if one.actor_key != key_of(home, ANN)}
     for other in PEOPLE:
         if other != ANN:
-            assert {"pseudonym", "text 0", "text 3", "index 0", "vector 2"} <= {name for _, name in left_of(home, other)}
+            there = {name for _, name in left_of(home, other)}
+            assert {"pseudonym", "text 0", "text 3", "index 0", "vector 2"} <= there
 
 
 def equal(home: NodeHome, other: NodeHome, plan: StudyPlan) -> None:
