@@ -42,12 +42,24 @@ def answer(question: str) -> str | None:
         return None
 
 
-def confirmed(question: str) -> bool:
-    """Whether the question was answered with "yes" in full; says that nothing was written if not."""
-    found = answer(f"{question} Type yes")
-    if found is not None and found.lower() != "yes":
-        typer.echo("That is not yes. Nothing was written.", err=True)
-    return found is not None and found.lower() == "yes"
+def confirmed(question: str, *, word: str = "yes") -> bool:
+    """Whether the question was answered with `word` in full; says that nothing was written if not."""
+    found = answer(f"{question} Type {word}")
+    if found is not None and found.lower() != word:
+        typer.echo(f"That is not {word}. Nothing was written.", err=True)
+    return found is not None and found.lower() == word
+
+
+def asked_for(what: str, option: str) -> str:
+    """Something that is not to stand on a command line: what is typed, or the next line of what is piped in.
+
+    Raises:
+        InputError: if nobody answered.
+    """
+    try:
+        return _prompt(what)
+    except typer.Abort:
+        raise InputError(option, "nobody answered", remedy="type it, or pipe it in") from None
 
 
 def _prompt(question: str) -> str:

@@ -12,7 +12,16 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from clients import console_home, console_known, console_node, console_study
+from clients import (
+    console_erase,
+    console_home,
+    console_known,
+    console_leave,
+    console_node,
+    console_status,
+    console_study,
+    console_sweep,
+)
 from federation.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,6 +48,10 @@ app.command()(console_node.start)
 app.command()(console_study.review)
 app.command()(console_study.approve)
 app.command()(console_study.decline)
+app.command()(console_status.status)
+app.command()(console_erase.erase)
+app.command()(console_sweep.sweep)
+app.command()(console_leave.leave)
 
 
 @app.command()
@@ -79,6 +92,7 @@ def _ingest(file: Path, mapping_name: str, home: Path, until: date | None, exclu
     from clients.ingest.mapping import load_mapping
     from clients.ingest.pipeline import ingest_file
     from clients.node import NodeHome
+    from clients.quiet import taking_in
     from clients.store import RecordStore
 
     node = NodeHome.load(home)
@@ -87,7 +101,7 @@ def _ingest(file: Path, mapping_name: str, home: Path, until: date | None, exclu
     if language is not None:
         check_language(language, "--language-default")
         mapping = mapping.model_copy(update={"language": mapping.language.model_copy(update={"default": language})})
-    with RecordStore(node.store_path) as store, Progress(
+    with taking_in(node), RecordStore(node.store_path) as store, Progress(
             SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} rows"),
             TimeElapsedColumn(), console=Console(stderr=True), transient=True,
             disable=not sys.stderr.isatty()) as bar:

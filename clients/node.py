@@ -11,7 +11,7 @@ journal.jsonl    what was decided here and what left, with journal.jsonl.head (0
 series.sqlite    who has counted in which release of a running total (0600)
 prices/          what plans cost, worked out here before (0700)
 network/, logs/, run/   how the coordinator is reached, and what runs (`clients.deployment`)
-sessions/        secrets of sums under way (0700)
+sessions/        secrets of sums under way (0700)                      records.lock    held by what adds or erases
 ```
 
 Nothing in it comes from the coordinator, and nothing that the coordinator sends can change it.
@@ -57,6 +57,7 @@ class NodeSettings(BaseModel):
             back together with the home, it shows that an older account was.
         cache: where features are kept, if not in the home.
         metrics_port: on this machine alone, for Prometheus; 0 for none.
+        quarantine_days: for how many days rows that could not be taken in are kept.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,6 +75,7 @@ class NodeSettings(BaseModel):
     ledger_head: Path | None = None
     cache: Path | None = None
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    quarantine_days: Annotated[int, Field(ge=1, le=3650)] = 30
 
 
 class NodeHome:

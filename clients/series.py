@@ -11,17 +11,29 @@ If it is lost, or if somebody is taken out of it and taken in again, people coun
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, delete, func, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    delete,
+    func,
+    select,
+    true,
+)
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import DatabaseError
 
-from clients.databases import forget_log, private_engine, writing
+from clients.databases import erasing, in_parts, private_engine, rewrite, trouble, writing
 from clients.node import NodeHome
 from clients.places import Places
 from federation.areas import Areas
@@ -77,16 +89,15 @@ class SeriesBook:
         Raises:
             InputError: if others can read the file, it is not such a book, or a different version wrote it.
         """
-        self._engine = private_engine(path, what="book of the series")
+        self._path, self._engine = path, private_engine(path, what="book of the series")
         try:
             with writing(self._engine) as connection:
                 _require_version(connection, path)
                 _tables.create_all(connection)
-        except DatabaseError:
+        except DatabaseError as error:
             self.close()
-            raise InputError(str(path), "is not a book of series, or it is damaged",
-                             remedy="bring it back from a backup; without it, people who have counted count again",
-                             ) from None
+            raise trouble(path, error, damaged="is not a book of series, or it is damaged, and without it people who "
+                          "have counted count again") from None
 
     def close(self) -> None:
         """Release the file."""
@@ -128,16 +139,35 @@ class SeriesBook:
                                .on_conflict_do_update(index_elements=["series"], set_={"release_index": spec.index}))
             return list(_groups(connection, spec.name))
 
-    def forget(self, unit_key: str) -> int:
-        """Take a person out of every series and overwrite where they stood. Returns how many they were in.
+    def noted(self, unit_keys: Collection[str]) -> dict[str, int]:
+        """In how many series each of some people stands, of those who stand in any."""
+        columns = _counted.c.unit_key, func.count()
+        with self._engine.connect() as connection:
+            return {unit: int(count) for part in in_parts(list(unit_keys)) for unit, count in connection.execute(
+                select(*columns).where(_counted.c.unit_key.in_(part)).group_by(_counted.c.unit_key))}
 
-        What was measured with them in it stays as it is; of later tables they are no part. Should their records be
-        taken in again, they count as somebody new, and so twice in a total.
+    def forget(self, *unit_keys: str) -> int:
+        """Take people out of every series. Returns how many entries they had.
+
+        No byte of them is left in the file or its log. What was measured with them in it stays as it is; of later
+        tables they are no part. Should their records be taken in again, they count as somebody new, and so twice in a
+        total.
+
+        Raises:
+            InputError: if the disk is full, or another process holds the file for too long.
         """
-        with writing(self._engine) as connection:
-            forgotten = connection.execute(delete(_counted).where(_counted.c.unit_key == unit_key)).rowcount
-        forget_log(self._engine)
-        return int(forgotten)
+        return self._forget(*(_counted.c.unit_key.in_(part) for part in in_parts(unit_keys)))
+
+    def forget_all(self) -> int:
+        """Take everybody out of every series, as `forget`."""
+        return self._forget(true())
+
+    def _forget(self, *which: ColumnElement[bool]) -> int:
+        with erasing(self._engine, self._path) as connection:
+            forgotten = sum(connection.execute(delete(_counted).where(part)).rowcount for part in which)
+            if forgotten:
+                rewrite(connection, _counted)
+        return forgotten
 
 
 def _require_version(connection: Connection, path: Path) -> None:

@@ -6,7 +6,10 @@ import fcntl
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 _POLL_SECONDS = 0.02
 
@@ -16,10 +19,17 @@ def replace_private(path: Path, data: bytes) -> None:
 
     It is on disk when this returns.
     """
+    with replacing_private(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing_private(path: Path) -> Iterator[BinaryIO]:
+    """As `replace_private`, for what is written bit by bit. If the block raises, nothing is replaced."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(name).replace(path)

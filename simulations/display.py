@@ -120,8 +120,8 @@ class TerminalDisplay:
             told = ", ".join(f"{who} ({code})" for who, code in report.refused)
             self.console.print(f"[yellow]{report.stage}[/yellow]: declined by {told}")
         if report.scaled:
-            self.console.print(f"[yellow]{report.stage}[/yellow]: longer than the plan's norm bound, and scaled down to "
-                               f"it: the updates of {', '.join(report.scaled)}")
+            self.console.print(f"[yellow]{report.stage}[/yellow]: longer than the plan's norm bound, and scaled down "
+                               f"to it: the updates of {', '.join(report.scaled)}")
 
     def finished(self, result: FederationResult, seconds: float) -> None:
         """Print the results and where they are."""

@@ -2,7 +2,8 @@
 
 Order for each batch: rows set aside reach the disk, then the batch is committed in one transaction. A kill at any point
 loses no accepted record; ingesting the file again completes it, and rows already there count as duplicates, by their
-id or, where they have none, by their text, person and day.
+id or, where they have none, by their text, person and day. Rows of somebody who was erased are left out, and are not
+set aside either.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from clients.erased import person_mark
 from clients.ingest.convert import Converter
 from clients.ingest.identity_columns import identity_columns
 from clients.ingest.mapping import Mapping
-from clients.ingest.quarantine import Quarantine, Reason, RowFault
+from clients.ingest.quarantine import Quarantine, Reason, RowFault, people_of
 from clients.ingest.readers import Row, Source, open_source
 from clients.ingest.report import MOST_FAULTS, VERY_MANY, Fault, IngestReport, PersonCounts
 from clients.pseudonyms import check_secret
@@ -78,7 +80,7 @@ class _Run:
 
     def __init__(self, converter: Converter, store: RecordStore, quarantine: Quarantine) -> None:
         self._converter, self._store, self._quarantine = converter, store, quarantine
-        self.rows = self._accepted = self._duplicates = 0
+        self.rows = self._accepted = self._duplicates = self._erased = 0
         self._redacted: Counter[str] = Counter()
         self._languages: Counter[str] = Counter()
         self._first: date | None = None
@@ -102,11 +104,16 @@ class _Run:
             self._set_aside(good[position][0], RowFault(Reason.ID_CONFLICT, "record_id"))
         self._quarantine.flush()
         self._accepted += result.accepted
+        self._erased += result.erased
         self._duplicates += len(result.duplicates) - len(result.conflicts)
         self._note(good, set(result.positions))
 
     def _set_aside(self, row: Row, fault: RowFault) -> None:
-        self._quarantine.put(row.number, fault, self._converter.keepable(row.values))
+        kept = self._converter.keepable(row.values)
+        if self._store.erased_before([person_mark(key) for key in people_of(kept)]):
+            self._erased += 1
+        else:
+            self._quarantine.put(row.number, fault, kept)
 
     def _note(self, good: list[tuple[Row, Record, Counter[str]]], added: set[int]) -> None:
         for position in added:
@@ -126,8 +133,8 @@ class _Run:
         people = PersonCounts.of(self._store.records_per_person(), self._store.counts().without_person)
         return IngestReport(
             file=path.name, mapping=mapping.name, rows=self.rows, accepted=self._accepted,
-            duplicates=self._duplicates, quarantined=dict(self._quarantine.reasons), redacted=dict(self._redacted),
-            languages=dict(self._languages), people=people, columns_dropped=dropped,
+            duplicates=self._duplicates, erased=self._erased, quarantined=dict(self._quarantine.reasons),
+            redacted=dict(self._redacted), languages=dict(self._languages), people=people, columns_dropped=dropped,
             columns_excluded=tuple(sorted(excluded)),
             retention=None if self._first is None or self._last is None else (self._first, self._last),
             faults=tuple(Fault(reason=reason, field=field, rows=rows, allowed=allowed, remedy=remedy)
@@ -136,8 +143,11 @@ class _Run:
 
     def _notes(self, people: PersonCounts, source: Source) -> Iterator[str]:
         mapping = self._converter.mapping
-        if self._accepted + self._duplicates == 0:
+        if self._accepted + self._duplicates + self._erased == 0:
             yield "no row could be used; the table above says why."
+        if self._erased:
+            yield ("rows of people or records that were erased here were left out. Delete them at the source; to take "
+                   "somebody in again, use `leelight partner erase --allow-again`.")
         if mapping.person is None:
             yield ("this mapping has no person column: each record counts as its own person, so somebody who wrote "
                    "several is protected for each record alone, not for all of them together.")

@@ -5,7 +5,7 @@ A line holds the row's place in the file, the field, the reason, the remedy, and
 be repaired. Texts are redacted, the person id is replaced by its key, a row's id that is a UUID stays as it is, and
 columns that the mapping does not name are not kept. Of a row whose retention has ended only its place is kept.
 
-Nobody but the partner deletes these files.
+The files go when they are as old as the node's `quarantine_days` (`clients.set_aside`).
 """
 
 from __future__ import annotations
@@ -74,6 +74,11 @@ class RowFault(Exception):
         self.reason, self.field, self.allowed = reason, field, tuple(allowed)
         self.remedy = remedy or REMEDY[reason]
         super().__init__(f"{field}: {reason.value}")
+
+
+def people_of(values: Values[str, Any]) -> frozenset[str]:
+    """The pseudonyms in the values of a row as it is kept."""
+    return frozenset(key for value in values.values() if isinstance(value, dict) and (key := value.get("actor_key")))
 
 
 class Quarantine:

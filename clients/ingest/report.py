@@ -63,7 +63,7 @@ class Fault(BaseModel):
 
 
 class IngestReport(BaseModel):
-    """Every row read is accepted, a duplicate, or quarantined: `rows` is their sum.
+    """Every row read is accepted, a duplicate, left out as somebody was erased, or quarantined: `rows` is their sum.
 
     `faults` are the commonest by field; `quarantined` counts all rows set aside by reason.
     """
@@ -75,6 +75,7 @@ class IngestReport(BaseModel):
     rows: int
     accepted: int
     duplicates: int
+    erased: int
     quarantined: dict[str, int]
     faults: tuple[Fault, ...]
     redacted: dict[str, int]
@@ -89,7 +90,7 @@ class IngestReport(BaseModel):
     @property
     def exit_code(self) -> int:
         """0: every row is in the store; 3: some were set aside; 2: nothing could be used."""
-        if self.accepted + self.duplicates == 0:
+        if self.accepted + self.duplicates + self.erased == 0:
             return 2
         return 3 if self.quarantined else 0
 
@@ -120,6 +121,7 @@ class IngestReport(BaseModel):
         lines = [
             ("rows read", f"{self.rows:,}"), ("accepted", f"{self.accepted:,}"),
             ("duplicates (left as they were)", f"{self.duplicates:,}"),
+            ("left out, as they were erased", f"{self.erased:,}"),
             ("set aside", f"{sum(self.quarantined.values()):,}"),
             ("redacted", _listed(self.redacted)), ("languages", _listed(self.languages)),
             ("people in the store", f"{people.people:,}; records each: median {people.median:,}, "

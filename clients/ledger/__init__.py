@@ -16,7 +16,8 @@ request again gets the stored reply, another one for an answered round is refuse
 charge of its own. Ceilings for a request, a study, a calendar year and for ever are checked before anything is written.
 
 **What is kept.** In the partner's home: `ledger.sqlite` (entries in a signed hash chain, and replies), `ledger.lock`,
-and `ledger.head`, which can lie elsewhere. One process at a time reserves, runs and commits.
+and `ledger.head`, which can lie elsewhere. One process at a time reserves, runs and commits. Replies are kept for 90
+days; entries for ever.
 
 **What is not seen.** Somebody who can write in the home and holds an older ledger *and* its head can put both back;
 keep the head on another disk against that. A clock set forward opens the next year's budget early; the total holds.

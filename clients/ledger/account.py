@@ -8,7 +8,7 @@ never go back. Whoever reads a ledger, its owner or an auditor, reads it through
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from clients.ledger.chain import Link
@@ -25,6 +25,14 @@ from clients.ledger.entries import (
 from clients.ledger.problems import unusable
 from federation.errors import Refusal
 from federation.privacy.accounting import Event, grouped
+
+REPLY_DAYS = 90
+"""So long a reply is kept for whoever asks again. What it cost stays spent for ever, and it is never computed anew."""
+
+
+def is_past(commit: Committed, now: datetime) -> bool:
+    """Whether the reply of a commit need not be there any more."""
+    return now - commit.at > timedelta(days=REPLY_DAYS)
 
 
 class ChargeKind(StrEnum):
@@ -160,6 +168,10 @@ class Account:
         """All commits by the number of their entry."""
         return {state.commit: state.committed for study in self.studies.values()
                 for state in study.requests.values() if state.committed is not None}
+
+    def past_replies(self, now: datetime) -> tuple[int, ...]:
+        """Numbers of the commits whose replies nobody needs any more at `now`."""
+        return tuple(seq for seq, commit in self.commits().items() if is_past(commit, now))
 
     @staticmethod
     def _broken(seq: int, problem: str) -> Refusal:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from clients.ledger.account import Account, Study, read_entry
+from clients.ledger.account import Account, Study, is_past, read_entry
 from clients.ledger.book import check_head
 from clients.ledger.ceilings import spent
 from clients.ledger.chain import BEGINNING, Head, Link, check_follows, checking_signatures
+from clients.ledger.entries import Committed
 from clients.ledger.problems import Unusable, unusable
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import InputError
@@ -37,7 +38,7 @@ class Audit:
         epsilon: the composed privacy loss of everything, at the account's delta.
         renyi_epsilon: the same by the filter's order alone: valid however the studies were chosen.
         studies: (name, hash of the plan, epsilon with further attempts) at the account's delta.
-        replies_checked: 0 where the replies did not come along.
+        replies_checked: 0 where the replies did not come along. Those that are older than `REPLY_DAYS` may be gone.
     """
 
     partner: str
@@ -56,14 +57,15 @@ class Audit:
 
 
 def audit(links: Sequence[Link], head: Head, public_key: str,
-          replies: Iterable[tuple[int, bytes]] | None = None) -> Audit:
+          replies: Iterable[tuple[int, bytes]] = (), *, now: datetime | None = None) -> Audit:
     """Check a whole chain and its head.
 
     Args:
         links: all of them, in order.
         head: with its signature checked.
         public_key: the partner's, from a source that is trusted.
-        replies: all of them by the number of the commit, in order; None where they did not come along.
+        replies: all of them by the number of the commit, in order.
+        now: tells which of them need not be there any more. None: the replies did not come along.
 
     Raises:
         Refusal: `ledger_unusable`, naming what does not fit.
@@ -78,8 +80,7 @@ def audit(links: Sequence[Link], head: Head, public_key: str,
         terms, commits = account.terms, account.commits()
         if terms.public_key != public_key:
             raise unusable("entry 1", "names another key than the one that signed it", "do not trust this ledger")
-        if replies is not None:
-            _check_replies({seq: commit.reply_sha256 for seq, commit in commits.items()}, replies)
+        checked = 0 if now is None else _check_replies(commits, replies, now)
         studies = tuple(_study(account, plan, study) for plan, study in account.studies.items())
         divergence = sum(renyi_divergence(event, terms.renyi_order) for event in account.spent())
         return Audit(
@@ -88,7 +89,7 @@ def audit(links: Sequence[Link], head: Head, public_key: str,
             first=terms.at, last=account.last or terms.at, delta=terms.delta,
             epsilon=spent(account.spent(), terms.delta), renyi_order=terms.renyi_order,
             renyi_epsilon=epsilon_of_renyi(divergence, order=terms.renyi_order, delta=terms.delta) if studies else 0.0,
-            studies=studies, replies_checked=0 if replies is None else len(commits))
+            studies=studies, replies_checked=checked)
 
 
 def _study(account: Account, plan: str, study: Study) -> tuple[str, str, float]:
@@ -100,13 +101,16 @@ def _study(account: Account, plan: str, study: Study) -> tuple[str, str, float]:
     return held.study, plan, spent(account.spent(plan=plan), account.terms.delta)
 
 
-def _check_replies(expected: dict[int, str], replies: Iterable[tuple[int, bytes]]) -> None:
-    remedy = "bring the ledger file back as it was, and find out who changed it"
+def _check_replies(commits: Mapping[int, Committed], replies: Iterable[tuple[int, bytes]], now: datetime) -> int:
+    remedy, found = "bring the ledger file back as it was, and find out who changed it", set()
     for seq, reply in replies:
-        if expected.pop(seq, None) != sha256_hex(reply):
+        if seq in found or seq not in commits or commits[seq].reply_sha256 != sha256_hex(reply):
             raise unusable(f"entry {seq}", "has a reply that it did not commit", remedy)
-    if expected:
-        raise unusable(f"entry {min(expected)}", "has lost its reply", remedy)
+        found.add(seq)
+    lost = [seq for seq, commit in commits.items() if seq not in found and not is_past(commit, now)]
+    if lost:
+        raise unusable(f"entry {min(lost)}", "has lost its reply", remedy)
+    return len(found)
 
 
 def export_lines(links: Iterable[Link], head: Head) -> Iterator[bytes]:

@@ -138,6 +138,16 @@ class LedgerFiles:
             for seq, body in self._connect().exec_driver_sql("SELECT seq, body FROM replies ORDER BY seq"):
                 yield seq, body if isinstance(body, bytes) else b""
 
+    def drop_replies(self, seqs: Sequence[int]) -> int:
+        """Delete the replies that these entries committed. Returns how many were there."""
+        with _trouble(self.database):
+            connection = self._connect()
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            dropped = sum(connection.exec_driver_sql("DELETE FROM replies WHERE seq = ?", (seq,)).rowcount
+                          for seq in seqs)
+            connection.exec_driver_sql("COMMIT")
+            return dropped
+
     def append(self, links: Sequence[Link], replies: dict[int, bytes], before_commit: Callable[[], None]) -> None:
         """Write links and replies in one transaction; all of them are on disk when this returns, or none."""
         rows = [{"seq": link.seq, "body": link.body, "prev_hash": link.prev_hash, "hash": link.hash,

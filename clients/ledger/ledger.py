@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from clients.ledger.account import RequestState
+from clients.ledger.account import REPLY_DAYS, RequestState, is_past
 from clients.ledger.audit import Audit, audit, export_lines
 from clients.ledger.balance import Balance, Outlook, balance_of
 from clients.ledger.book import Book, no_head
@@ -146,6 +146,24 @@ class Ledger:
                        study_spent=spent(account.spent(plan=request.plan_sha256), delta) if held else 0.0,
                        answered=answered, unanswered=len(requests) - answered)
 
+    def past_replies(self) -> int:
+        """How many replies are still kept that nobody needs any more (`REPLY_DAYS`). Changes nothing."""
+        self._book.refresh()
+        past = set(self._book.account.past_replies(self._book.now_or_last()))
+        return sum(seq in past for seq, _ in self._book.files.replies())
+
+    def drop_past_replies(self, *, wait_seconds: float = 0.0) -> int:
+        """Delete replies that nobody needs any more (`REPLY_DAYS`). Returns how many there were.
+
+        What was spent on them stays spent. Asking for such a request again is refused, and never computed anew.
+
+        Raises:
+            Refusal: `busy`, if a request has been running for `wait_seconds`; `ledger_unusable`.
+        """
+        with self._book.locked(wait_seconds):
+            self._book.catch_up()
+            return self._book.files.drop_replies(self._book.account.past_replies(self._book.now_or_last()))
+
     def verify_full(self) -> Audit:
         """Check everything there is, from the files alone, and compute every figure again.
 
@@ -157,7 +175,7 @@ class Ledger:
         # A request may have been answered meanwhile: its reply belongs to entries after these.
         self._book.refresh()
         end, latest = len(links), self._book.tip.seq
-        return audit(links, head, self._book.account.terms.public_key,
+        return audit(links, head, self._book.account.terms.public_key, now=self._book.now_or_last(),
                      replies=[(seq, reply) for seq, reply in replies if not end < seq <= latest])
 
     def export(self, path: Path) -> None:
@@ -197,6 +215,10 @@ class Ledger:
             raise refusal(RefusalCode.ALREADY_ANSWERED, request.in_words, "was answered before, for another model",
                           "nothing: a round is answered once, so that it is paid for once")
         reply = self._book.files.reply(state.commit)
+        if reply is None and is_past(committed, self._book.now_or_last()):
+            raise refusal(RefusalCode.ALREADY_ANSWERED, request.in_words, f"was answered on {committed.at:%Y-%m-%d}, "
+                          f"and replies are kept for {REPLY_DAYS} days",
+                          "nothing: a round is answered once, so that it is paid for once")
         if reply is None or sha256_hex(reply) != committed.reply_sha256:
             raise unusable(str(self._book.files.database), f"the reply of entry {state.commit} was changed or removed",
                            "bring the file back as it was")
@@ -222,7 +244,7 @@ def restore_head(home: Path, *, key: SigningKey, head_path: Path | None = None) 
                 raise no_head(files)
             links = list(files.links()) if files.has_entries() else []
             head = Head.of(links[-1] if links else BEGINNING, key)
-            found = audit(links, head, key.public, replies=files.replies())
+            found = audit(links, head, key.public, replies=files.replies(), now=utc_now())
             files.write_head(head)
             return found
     finally:

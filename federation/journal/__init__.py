@@ -24,7 +24,9 @@ from federation.journal.acts import (
     Act,
     Answered,
     DraftWithdrawn,
+    Erased,
     Facts,
+    Left,
     Opened,
     PartnerEnrolled,
     PartnerRevoked,
@@ -42,8 +44,7 @@ from federation.journal.entries import Anchor, Entry, Head
 from federation.journal.files import Journal, head_path, read_head, read_journal
 from federation.journal.verification import Fault, JournalReport, Problem, verify_journal
 
-__all__ = ["NO_PLAN", "Act", "Anchor", "Answered", "DraftWithdrawn", "Entry", "Facts", "Fault", "Head", "Journal",
-           "JournalReport", "Opened", "PartnerEnrolled", "PartnerRevoked",
-           "PlanApproved", "PlanDeclined", "PlanSigned", "Problem", "Refused",
-           "ReleaseDrafted", "ReleasePublished", "ReleaseSigned", "Side", "StudyRun", "head_path", "read_head",
-           "read_journal", "verify_journal"]
+__all__ = ["NO_PLAN", "Act", "Anchor", "Answered", "DraftWithdrawn", "Entry", "Erased", "Facts", "Fault", "Head",
+           "Journal", "JournalReport", "Left", "Opened", "PartnerEnrolled", "PartnerRevoked", "PlanApproved",
+           "PlanDeclined", "PlanSigned", "Problem", "Refused", "ReleaseDrafted", "ReleasePublished", "ReleaseSigned",
+           "Side", "StudyRun", "head_path", "read_head", "read_journal", "verify_journal"]

@@ -42,6 +42,8 @@ class Act(StrEnum):
     PLAN_DECLINED = "plan_declined"
     ANSWERED = "answered"
     REFUSED = "refused"
+    ERASED = "erased"
+    LEFT = "left"
 
 
 def _split(value: Any) -> Any:
@@ -234,7 +236,19 @@ class Refused(_ByPartner):
     code: RefusalCode
 
 
+class Erased(_ByPartner):
+    """Somebody, or a record, was erased at the partner. Without a fact: whom, how many and how much is told nowhere."""
+
+    act = Act.ERASED
+
+
+class Left(_ByPartner):
+    """The partner left: every approval that was still open was taken back."""
+
+    act = Act.LEFT
+
+
 FACTS: dict[Act, type[Facts]] = {kind.act: kind for kind in (
     Opened, PartnerEnrolled, PartnerRevoked, PlanSigned, StudyRun, ReleaseDrafted, ReleaseSigned, ReleasePublished,
-    DraftWithdrawn, PlanApproved, PlanDeclined, Answered, Refused)}
+    DraftWithdrawn, PlanApproved, PlanDeclined, Answered, Refused, Erased, Left)}
 """Each act with the kind of its facts."""

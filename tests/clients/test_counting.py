@@ -234,7 +234,7 @@ def test_erasing_a_person_takes_away_what_they_added_and_nothing_else(
     assert not layout.table(full, Family.DOMINANCE)[:, 1:].any()
     for person in sorted(persons)[:2]:
         with RecordStore(home.store_path) as store:
-            store.erase_person(person)
+            store.erasure.people([person])
         change = full - counted()
         assert set(np.unique(change)) <= {0, 1}
         for family, block in layout.blocks.items():

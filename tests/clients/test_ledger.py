@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sqlite3
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -453,3 +454,68 @@ def test_a_full_check_while_the_node_works_accuses_nobody(tmp_path: Path) -> Non
 
         files.replies = meanwhile  # type: ignore[method-assign, assignment]
         assert ledger.verify_full().commits == 1
+
+
+# What is kept of replies
+
+
+def test_a_reply_is_kept_for_ninety_days_and_what_it_cost_for_ever(tmp_path: Path) -> None:
+    clock = Clock()
+    with open_ledger(tmp_path, clock) as ledger:
+        ledger.answer(study(), ceilings=WIDE, work=Work())
+        clock.move(days=60)
+        second = ledger.answer(ask(study(), 2), ceilings=WIDE, work=Work())
+        spent = ledger.balance(WIDE).total
+        clock.move(days=30)
+        assert (ledger.past_replies(), ledger.drop_past_replies()) == (0, 0)
+        clock.move(seconds=1)
+        assert (ledger.past_replies(), ledger.drop_past_replies(), ledger.past_replies()) == (1, 1, 0)
+        assert ledger.balance(WIDE).total == spent
+        found = refused(ledger, study())
+        assert found.code is RefusalCode.ALREADY_ANSWERED
+        assert "replies are kept for 90 days" in found.detail
+        assert ledger.answer(ask(study(), 2), ceilings=WIDE, work=never) == second
+        report = ledger.verify_full()
+        assert (report.commits, report.replies_checked) == (2, 1)
+
+
+def test_a_reply_that_is_gone_too_soon_was_taken_away(tmp_path: Path) -> None:
+    clock = Clock()
+    with open_ledger(tmp_path, clock) as ledger:
+        ledger.answer(study(), ceilings=WIDE, work=Work())
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.execute("DELETE FROM replies")
+    connection.close()
+    clock.move(days=90)
+    with open_ledger(tmp_path, clock) as ledger:
+        assert refused(ledger, study()).code is RefusalCode.LEDGER_UNUSABLE
+        assert "has lost its reply" in refusal_of(ledger.verify_full).detail
+
+
+def test_a_reply_that_stayed_too_long_still_has_to_fit(tmp_path: Path) -> None:
+    clock = Clock()
+    with open_ledger(tmp_path, clock) as ledger:
+        ledger.answer(study(), ceilings=WIDE, work=Work())
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as connection:
+        connection.execute("UPDATE replies SET body = x'00'")
+    connection.close()
+    clock.move(days=91)
+    with open_ledger(tmp_path, clock) as ledger:
+        assert "a reply that it did not commit" in refusal_of(ledger.verify_full).detail
+
+
+def test_a_clock_that_went_back_keeps_replies(tmp_path: Path) -> None:
+    clock = Clock()
+    with open_ledger(tmp_path, clock) as ledger:
+        ledger.answer(study(), ceilings=WIDE, work=Work())
+        clock.move(days=-400)
+        assert ledger.drop_past_replies() == 0
+
+
+def test_replies_are_not_dropped_while_a_request_runs(tmp_path: Path) -> None:
+    with open_ledger(tmp_path) as ledger, open_ledger(tmp_path) as other:
+        def work() -> bytes:
+            assert refusal_of(other.drop_past_replies).code is RefusalCode.BUSY
+            return b"reply"
+
+        assert ledger.answer(study(), ceilings=WIDE, work=work) == b"reply"

@@ -67,15 +67,15 @@ def test_generation_moves_only_with_a_change(store: RecordStore) -> None:
     after = store.generation()
     assert after > start
     store.add([record(1)])
-    store.erase_person("f" * 32)
+    store.erasure.people(["f" * 32])
     assert store.generation() == after
-    store.erase_person(f"{1:032x}")
+    store.erasure.people([f"{1:032x}"])
     assert store.generation() > after
 
 
 def test_erasure_leaves_no_byte(store: RecordStore, tmp_path: Path) -> None:
     store.add([record(n, text=f"needle {n}") for n in range(1, 200)])
-    assert store.erase_person(f"{1:032x}") == 67
+    assert store.erasure.people([f"{1:032x}"]) == 67
     raw = b"".join(p.read_bytes() for p in tmp_path.iterdir())
     assert b'"needle 4"' not in raw
     assert b'"needle 5"' in raw

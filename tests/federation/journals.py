@@ -14,8 +14,10 @@ from federation.journal import (
     Answered,
     DraftWithdrawn,
     Entry,
+    Erased,
     Facts,
     Journal,
+    Left,
     Opened,
     PartnerEnrolled,
     PartnerRevoked,
@@ -50,7 +52,9 @@ PARTNERS: tuple[Facts, ...] = (
     Answered(plan_sha256=A, stage="train", round=1, request_sha256=B, reply_sha256=C, kept=False),
     Answered(plan_sha256=A, stage="train", round=1, request_sha256=B, reply_sha256=C, kept=True),
     Answered(plan_sha256=A, stage="table", round=1, request_sha256=C, reply_sha256=B, kept=False),
-    Refused(plan_sha256=A, code=RefusalCode.BUDGET_EXHAUSTED))
+    Refused(plan_sha256=A, code=RefusalCode.BUDGET_EXHAUSTED),
+    Erased(),
+    Left())
 
 
 @dataclass

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hmac
 import multiprocessing
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from federation.encoders import cache as cache_module
 from federation.encoders import language_covered, load_encoder
 from federation.encoders.base import Encoder, Features, fingerprint, unit_rows
-from federation.encoders.cache import FeatureCache
+from federation.encoders.cache import FeatureCache, prune
 from federation.encoders.hashing import HashedNgrams
 from federation.errors import InputError
 from federation.plan_parts import EncoderSpec
@@ -156,3 +158,85 @@ def test_two_processes_may_fill_one_cache(tmp_path: Path) -> None:
     found = FeatureCache(tmp_path, encoder, key=b"k").features(texts)
     assert encoder.seen == []
     np.testing.assert_array_equal(found, CountingEncoder().encode(texts))
+
+
+def kept_in(root: Path, texts: list[str]) -> CountingEncoder:
+    """The encoder after `texts` were asked for: what it saw was not in the cache any more."""
+    encoder = CountingEncoder()
+    found = FeatureCache(root, encoder, key=b"k").features(texts)
+    np.testing.assert_array_equal(found, CountingEncoder().encode(texts).reshape(len(texts), 8))
+    return encoder
+
+
+def cache_bytes(root: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from("a bb ccc dddd eeeee é 北".split()), unique=True),
+       st.lists(st.sampled_from("a bb ccc dddd eeeee é 北 never".split()), unique=True))
+def test_pruning_keeps_what_is_wanted_and_nothing_else(texts: list[str], wanted: list[str]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        FeatureCache(root, CountingEncoder(), key=b"k").features(texts)
+        gone = [text for text in texts if text not in wanted]
+        assert prune(root, key=b"k", texts=wanted, dry_run=True) == len(gone)
+        assert prune(root, key=b"k", texts=iter(wanted)) == len(gone)
+        raw = cache_bytes(root)
+        for text in gone:
+            assert hmac.digest(b"k", text.encode(), "sha256")[:16] not in raw
+            assert CountingEncoder().encode([text])[0].astype("<f4").tobytes() not in raw
+        assert prune(root, key=b"k", texts=wanted) == 0
+        assert kept_in(root, [text for text in texts if text in wanted]).seen == []
+        assert kept_in(root, texts).seen == gone
+
+
+def test_pruning_touches_no_other_owners_cache(tmp_path: Path) -> None:
+    FeatureCache(tmp_path, CountingEncoder(), key=b"other").features(["a", "bb"])
+    before = cache_bytes(tmp_path)
+    assert prune(tmp_path, key=b"k", texts=[]) == 0
+    assert prune(tmp_path / "none", key=b"k", texts=[]) == 0
+    assert cache_bytes(tmp_path) == before
+
+
+@pytest.mark.parametrize("torn", ["index", "rows", "both", "extra"])
+def test_pruning_after_a_torn_write_leaves_nothing_of_what_is_gone(tmp_path: Path, torn: str) -> None:
+    FeatureCache(tmp_path, CountingEncoder(), key=b"k").features(["a", "bb"])
+    folder = next(tmp_path.iterdir())
+    if torn in ("index", "both"):
+        (folder / "index.u8").write_bytes((folder / "index.u8").read_bytes()[:-5])
+    if torn in ("rows", "both"):
+        (folder / "rows.f32").write_bytes((folder / "rows.f32").read_bytes()[:-5])
+    if torn == "extra":
+        (folder / "rows.new").write_bytes((folder / "rows.f32").read_bytes())
+    vector = CountingEncoder().encode(["bb"])[0].astype("<f4").tobytes()
+    prune(tmp_path, key=b"k", texts=["a"])
+    assert vector[:-5] not in cache_bytes(tmp_path)
+    assert kept_in(tmp_path, ["a"]).seen == []
+    assert {path.stat().st_mode & 0o777 for path in folder.glob("*.*")} == {0o600}
+
+
+@pytest.mark.parametrize("calls", range(6))
+def test_a_prune_that_dies_never_mixes_vectors_up(tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = ["a", "bb", "ccc", "dddd"]
+    FeatureCache(tmp_path, CountingEncoder(), key=b"k").features(texts)
+    left = [calls]
+
+    def dies(_: Path) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_module, "sync_folder", dies)
+        if calls < 3:
+            with pytest.raises(KeyboardInterrupt):
+                prune(tmp_path, key=b"k", texts=["bb", "dddd"])
+        else:
+            prune(tmp_path, key=b"k", texts=["bb", "dddd"])
+    kept_in(tmp_path, texts)
+    prune(tmp_path, key=b"k", texts=["dddd"])
+    assert CountingEncoder().encode(["bb"])[0].astype("<f4").tobytes() not in cache_bytes(tmp_path)
+    assert kept_in(tmp_path, ["dddd", "ccc"]).seen == ["ccc"]
