@@ -58,8 +58,9 @@ def status_text(found: Status) -> str:
 def _lines(found: Status) -> Iterator[str]:
     from clients.wording import counted
 
-    yield "Node      " + ("none runs here, as far as run/node.pid tells" if found.process is None
-                          else f"runs as process {found.process}")
+    yield "Node      " + ("none runs here" if found.process is None else f"runs as process {found.process}")
+    yield from (f"  {one['name']} is down and is started again" for one in (found.state or {}).get("processes", [])
+                if one["pid"] is None)
     yield from _of_records(found.records)
     if (waiting := found.quarantine) is not None:
         yield "Set aside " + (

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
@@ -18,6 +16,7 @@ from clients.ledger import Balance
 from clients.node import NodeHome
 from clients.set_aside import made_on
 from clients.store import RecordStore
+from federation.deployment.keeper import running_state
 from federation.errors import InputError, Refusal
 from federation.journal import head_path, read_head
 
@@ -108,31 +107,15 @@ def status_of(home: NodeHome, now: datetime | None = None) -> Status:
     with _noting(found, home):
         head = read_head(head_path(home.path / "journal.jsonl"))
         found.journal = None if head is None else JournalEnd(sequence=head.sequence, hash=head.hash)
-    found.process = running_process(home)
-    if found.process is not None:
-        found.state = _state(home)
+    found.state = running_state(home.path)
+    found.process = None if found.state is None else int(found.state["pid"])
     return found
 
 
 def running_process(home: NodeHome) -> int | None:
-    """Number of the process that runs this home's node (`run/node.pid`), if there is one."""
-    with suppress(OSError, ValueError):
-        process = int((home.path / "run" / "node.pid").read_text(encoding="ascii"))
-        if process > 0:
-            try:
-                os.kill(process, 0)
-            except PermissionError:
-                # It is there, and somebody else's.
-                return process
-            return process
-    return None
-
-
-def _state(home: NodeHome) -> dict[str, Any] | None:
-    with suppress(OSError, ValueError, RecursionError):
-        found = json.loads((home.path / "run" / "state.json").read_bytes())
-        return found if isinstance(found, dict) else None
-    return None
+    """Number of the process that keeps this home's node running, if there is one."""
+    state = running_state(home.path)
+    return None if state is None else int(state["pid"])
 
 
 def _records(home: NodeHome, today: date) -> Records | None:

@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import os
 import sys
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from clients.deployment.metrics import node_figures
 from clients.deployment.network import Network, network_of
 from clients.deployment.warm import PROGRAM, write_small_program
 from clients.node import NodeHome
+from clients.sweep import sweep_home
 from federation.deployment.flower import program, surroundings
 from federation.deployment.keeper import Keeper
 from federation.deployment.metrics import metrics_served
@@ -23,6 +27,8 @@ from federation.deployment.processes import ProcessSpec
 from federation.deployment.proxy import Limits
 from federation.deployment.serving import bound, free_port, port_of, served, trusting
 
+_DAY_SECONDS = 86_400.0
+log = logging.getLogger("leelight.node")
 RECONNECT_SECONDS = 65.0
 """A SuperLink takes a node that died back when its last heartbeat is a minute old, and not before."""
 
@@ -43,8 +49,20 @@ async def run_node(home: NodeHome) -> None:
         keeper.tell(coordinator=address, gate=port_of(listener), runtime=runtime)
         async with (served(proxy, listener, certificate=network.gate_certificate, key=network.gate_key),
                     metrics_served(home.settings.metrics_port, partial(node_figures, home, lambda: gate.refusals))):
-            await keeper.keep(node_processes(home, network, gate=port_of(listener), runtime=runtime))
+            sweeping = asyncio.create_task(_sweep_daily(home))
+            try:
+                await keeper.keep(node_processes(home, network, gate=port_of(listener), runtime=runtime))
+            finally:
+                sweeping.cancel()
         await proxy.close()
+
+
+async def _sweep_daily(home: NodeHome) -> None:
+    """Delete what may no longer be kept, now and every day. What cannot be deleted today is tried again tomorrow."""
+    while True:
+        for problem in (await asyncio.to_thread(sweep_home, home, datetime.now(UTC).date())).problems:
+            log.warning("not everything could be deleted: %s", problem)
+        await asyncio.sleep(_DAY_SECONDS)
 
 
 def node_processes(home: NodeHome, network: Network, *, gate: int, runtime: int) -> list[ProcessSpec]:

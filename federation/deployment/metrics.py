@@ -13,7 +13,8 @@ from prometheus_client.registry import Collector
 
 from federation.deployment.serving import bound, served
 
-REFRESH_SECONDS: Final = 5.0
+REFRESH_SECONDS: Final = 30.0
+"""Some figures are had by starting a program."""
 Read = Callable[[], Iterator[Metric]]
 """Gives the figures as they are now."""
 

@@ -22,6 +22,8 @@ from federation.deployment.flower import program, surroundings
 from federation.errors import InputError
 from federation.plan import SignedPlan
 
+CONTROL: Final = Path("run") / "control"
+"""Where orders are prepared, in the coordinator's home."""
 _CONNECTION: Final = "coordinator"
 _SECONDS: Final = 60.0
 _FINISHED: Final = "finished"

@@ -7,25 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from pathlib import Path
 
 import httpx
 
 from federation.deployment.flower import program, surroundings
 from federation.deployment.keeper import Keeper
+from federation.deployment.metrics import metrics_served
 from federation.deployment.processes import ProcessSpec
 from federation.deployment.proxy import FLEET_PATHS, Limits, Proxy
 from federation.deployment.serving import bound, free_port, port_of, served, trusting
 from federation.errors import InputError
 from server.app import HOME_VARIABLE
 from server.coordinator import CoordinatorHome
-from server.deployment.control import Control
+from server.deployment.control import CONTROL, Control
 from server.deployment.enrolled import Enrolled
+from server.deployment.metrics import coordinator_figures
 from server.deployment.network import CoordinatorSettings, Network
 
 HEALTH = "/health"
-CONTROL = Path("run") / "control"
-"""Where orders to the SuperLink are prepared."""
 _READY_SECONDS = 90.0
 log = logging.getLogger("leelight.coordinator")
 
@@ -43,7 +44,8 @@ async def run_coordinator(home: CoordinatorHome) -> None:
         listener, port = bound(*settings.listens_on()), free_port()
         proxy = edge(settings, network, port)
         keeper.tell(address=settings.address, edge=port_of(listener), superlink=port)
-        async with served(proxy, listener, certificate=network.certificate, key=network.key):
+        async with (served(proxy, listener, certificate=network.certificate, key=network.key),
+                    metrics_served(settings.metrics_port, partial(coordinator_figures, home))):
             admitting = asyncio.create_task(_admit(home, network, port, keeper))
             try:
                 await keeper.keep(coordinator_processes(home, network, port))

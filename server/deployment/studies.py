@@ -11,9 +11,8 @@ from enum import Enum
 from federation.deployment.keeper import running_state
 from federation.errors import InputError
 from server.coordinator import CoordinatorHome
-from server.deployment.control import Control, has_ended
+from server.deployment.control import CONTROL, Control, has_ended
 from server.deployment.network import Network
-from server.deployment.running import CONTROL
 
 _LOOK_SECONDS = 0.3
 _ASK_SECONDS = 5.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -14,12 +15,12 @@ from federation.deployment.certificates import days_left
 from federation.deployment.keeper import running_state
 from federation.errors import InputError
 from server.coordinator import CoordinatorHome
-from server.deployment.control import Control
+from server.deployment.control import CONTROL, Control
 from server.deployment.enrolled import Enrolled
 from server.deployment.network import Network
-from server.deployment.running import CONTROL
+from server.run_state import RunState
 
-_SECONDS = 2.0
+_SECONDS = 5.0
 
 
 def look(home: CoordinatorHome) -> dict[str, Any]:
@@ -57,25 +58,49 @@ def _study(home: CoordinatorHome) -> dict[str, Any] | None:
         signed = home.signed_plan()
     except InputError:
         return None
-    ran = home.study(signed.sha256).path.is_dir()
-    return {"study": signed.plan.study, "plan_sha256": signed.sha256, "has_run": ran}
+    state = home.run_state(signed.sha256)
+    names = [entry.name for entry in signed.plan.roster]
+    return {"study": signed.plan.study, "plan_sha256": signed.sha256, "has_run": state.finished,
+            "running": state.running, "rounds": signed.plan.training.rounds, "rounds_done": state.rounds_done,
+            "stage": state.stage, "exchange": state.exchange,
+            "since": None if state.since is None else state.since.isoformat(timespec="seconds"),
+            "partners": {name: _stands(name, state) for name in names},
+            "stages": [asdict(report) for report in state.stages]}
+
+
+def _stands(name: str, state: RunState) -> str:
+    """How a partner stands in the stage at hand."""
+    if not state.stage:
+        return ""
+    refused = dict(state.refused)
+    return "has answered" if name in state.answered else f"declined: {refused[name]}" if name in refused else "awaited"
 
 
 def view(found: dict[str, Any]) -> RenderableType:
     """The same for a terminal."""
-    partners = Table("Partner", "Kind", "Node", box=None)
+    partners = Table("Partner", "Kind", "Node", "In this stage", box=None)
+    awaited = (found["study"] or {}).get("partners", {})
     for one in found["partners"]:
-        partners.add_row(one["name"], one["kind"], one["node"])
+        partners.add_row(one["name"], one["kind"], one["node"], awaited.get(one["name"], "not in the plan"))
     processes = Table("Process", "Process id", "Started", box=None)
     for one in found["processes"]:
         processes.add_row(one["name"], str(one["pid"] or "not running"), f"{one['starts']} times")
     study = found["study"]
     said = "No plan is signed." if study is None else (
-        f"Study {study['study']}, plan {study['plan_sha256'][:16]}…: "
-        + ("has run" if study["has_run"] else "not yet run"))
+        f"Study {study['study']}, plan {study['plan_sha256'][:16]}…: {_progress(study)}")
     head = (f"{found['coordinator']} at {found['address']}: " + ("running" if found["running"] else "not running")
             + f"; certificate holds {found['certificate_days']} days")
     return Group(Text(head), Text(said), partners, processes)
+
+
+def _progress(study: dict[str, Any]) -> str:
+    if study["has_run"]:
+        return "has run"
+    done = f"{study['rounds_done']} of {study['rounds']} rounds done"
+    if study["running"]:
+        exchange = f" ({study['exchange']})" if study["exchange"] else ""
+        return f"{done}; {study['stage']}{exchange} since {study['since']}"
+    return f"{done}; nothing runs" + (": `leelight coordinator resume` goes on" if study["stages"] else "")
 
 
 def watch_live(home: CoordinatorHome) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -236,24 +238,36 @@ def test_what_waits_for_a_sweep_is_told(home: NodeHome) -> None:
     assert found.quarantine.too_old == 1
 
 
-@pytest.mark.parametrize(("pid", "runs"), [(str(os.getpid()), True), (f"{os.getpid()}\n", True), ("1", True),
-                                           ("999999999", False), ("", False), ("no", False), ("-1", False),
-                                           ("0", False)])
-def test_whether_a_node_runs(home: NodeHome, pid: str, runs: bool) -> None:
-    (home.path / "run").mkdir()
-    (home.path / "run" / "node.pid").write_text(pid)
-    assert (running_process(home) is not None) is runs
-    assert ("runs as process" in run(home, "status").stdout) is runs
-    assert ("still runs" in run(home, "leave", "--yes").stdout) is runs
+@contextmanager
+def kept(home: NodeHome, state: str) -> Iterator[None]:
+    """As a keeper leaves it: the lock held, and beside it what runs."""
+    (home.path / "run").mkdir(exist_ok=True)
+    (home.path / "run" / "state.json").write_text(state)
+    with (home.path / "run" / "keeper.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
-@pytest.mark.parametrize(("state", "read"), [('{"round": 3}', {"round": 3}), ("[]", None), ("{", None), (None, None)])
-def test_what_a_running_node_says_of_itself(home: NodeHome, state: str | None, read: object) -> None:
-    (home.path / "run").mkdir()
-    (home.path / "run" / "node.pid").write_text(str(os.getpid()))
-    if state is not None:
-        (home.path / "run" / "state.json").write_text(state)
-    assert status_of(home).state == read
+def test_whether_a_node_runs(home: NodeHome) -> None:
+    state = {"pid": 4711, "processes": [{"name": "flower-supernode", "pid": None}, {"name": "warm", "pid": 4712}]}
+    with kept(home, json.dumps(state)):
+        assert running_process(home) == 4711
+        assert status_of(home).state == state
+        shown = run(home, "status").stdout
+        assert "runs as process 4711" in shown
+        assert "flower-supernode is down" in shown
+        assert "warm" not in shown
+        assert "still runs" in run(home, "leave", "--yes").stdout
+    # Whoever held the lock is gone, however it went; its file stayed.
+    assert running_process(home) is None
+    assert status_of(home).state is None
+    assert "none runs here" in run(home, "status").stdout
+
+
+@pytest.mark.parametrize("state", ["{", ""])
+def test_a_keeper_that_has_not_written_yet(home: NodeHome, state: str) -> None:
+    with kept(home, state):
+        assert running_process(home) is None
 
 
 @pytest.mark.parametrize("broken", ["records.sqlite", "ledger.sqlite", "policy.yaml", "journal.jsonl.head"])
