@@ -134,6 +134,13 @@ def test_without_a_robust_part_it_is_the_weighted_mean_to_the_byte() -> None:
     assert all(found.model[name].tobytes() == value.tobytes() for name, value in expected.items())
 
 
+def test_a_bound_that_holds_nobody_leaves_the_weighted_mean() -> None:
+    sent, wide = models(3), spec("mean", norm_bound=1e4)
+    found, expected = combine(plan_with(wide), models(4)["partner-0"], sent), weighted_mean(plan_with(None), sent)
+    assert found.scaled == ()
+    np.testing.assert_allclose(flat(found.model), flat(expected), atol=GRID)
+
+
 # properties
 
 
