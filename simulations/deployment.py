@@ -38,6 +38,7 @@ from simulations.world.interface import World, WorldPartner
 
 PARTNERS = {"real": ("dreaddit-abuse", "dreaddit-housing", "dreaddit-relationships"),
             "synthetic": ("ngo-shelter", "agency-labour", "platform-jobs")}
+SIGNERS = ("anna", "ben")
 _READY_SECONDS = 120.0
 
 
@@ -107,22 +108,27 @@ class Deployment:
 
         replace_private(self.coordinator.path / "invitation.json", Network(self.coordinator).invitation().to_text())
 
-    def plan(self) -> SignedPlan:
-        """Have the plan composed, records taken in, and every partner approve."""
-        signers = {name: SigningKey.generate() for name in ("anna", "ben")}
-        for name, key in signers.items():
-            key.save(self.folder / f"{name}.key")
-        named = [part for name, key in signers.items() for part in ("--signer", f"{name}={key.public}")]
-        self.do("coordinator", "plan", "--home", self.coordinator.path, *named, "--role", "observed", "--rehearsal",
-                *(["--regions-drawn"] if self.world.regions_drawn else []), *self.overrides)
-        signed = self.coordinator.signed_plan()
+    def take_in(self) -> None:
+        """Have every partner's file taken in."""
         for partner in self.partners:
-            home = self.node(partner.name)
-            outcome = ingest(IngestJob(home=home, settings=self.settings, plan=signed.plan), lambda _: None)
+            job = IngestJob(home=self.node(partner.name), settings=self.settings, today=self.world.period[1])
+            outcome = ingest(job, lambda _: None)
             if outcome.report is None:
                 raise Failed(outcome.problem)
-            self.do("partner", "approve", self.coordinator.plan_path, "--home", home.path, "--yes")
-        return signed
+
+    def plan(self, *overrides: str, approve: Sequence[str] | None = None) -> SignedPlan:
+        """Have a plan composed and signed, and approved by every partner, or by those named."""
+        named = []
+        for name in SIGNERS:
+            path = self.folder / f"{name}.key"
+            if not path.is_file():
+                SigningKey.generate().save(path)
+            named += ["--signer", f"{name}={SigningKey.load(path).public}"]
+        self.do("coordinator", "plan", "--home", self.coordinator.path, *named, "--role", "observed", "--rehearsal",
+                *(["--regions-drawn"] if self.world.regions_drawn else []), *self.overrides, *overrides)
+        for name in [one.name for one in self.partners] if approve is None else approve:
+            self.do("partner", "approve", self.coordinator.plan_path, "--home", self.node(name).path, "--yes")
+        return self.coordinator.signed_plan()
 
     def start(self, *names: str) -> None:
         """Start the coordinator (`coordinator`) or partners, and wait until they are up."""
@@ -163,7 +169,7 @@ class Deployment:
         """Draft, sign and publish, and have it verified."""
         home = self.coordinator.path
         self.do("release", "draft", "--home", home)
-        for name in ("anna", "ben"):
+        for name in SIGNERS:
             self.do("release", "sign", "--name", name, "--key", self.folder / f"{name}.key", "--home", home)
         found: dict[str, Any] = json.loads(self.do("release", "publish", "--home", home, "--json"))
         release = Path(found["path"])
@@ -203,7 +209,7 @@ def in_process(folder: Path, made: Deployment, signed: SignedPlan) -> Study:
     homes = []
     for partner in made.partners:
         home = make_node(folder, made.settings, made.world, partner)
-        ingest(IngestJob(home=home, settings=made.settings, plan=signed.plan), lambda _: None)
+        ingest(IngestJob(home=home, settings=made.settings, today=made.world.period[1]), lambda _: None)
         approve(home, signed)
         homes.append(home)
     run_in_process(signed, coordinator, homes, _Quiet())
@@ -254,6 +260,7 @@ def main(
         with step("Homes, keys, enrolments"):
             made.set_up()
         with step("Plan, records, approvals"):
+            made.take_in()
             signed = made.plan()
         with step("Coordinator up"):
             made.start("coordinator")

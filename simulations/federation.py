@@ -137,7 +137,7 @@ def _release(settings: Settings, coordinator: CoordinatorHome, folder: Path) -> 
 def _fill(settings: Settings, world: World, plan: StudyPlan, folder: Path,
           display: Display) -> tuple[list[NodeHome], list[SourceOutcome]]:
     homes = [make_node(folder, settings, world, partner) for partner in world.partners]
-    jobs = [IngestJob(home=home, settings=settings, plan=plan) for home in homes]
+    jobs = [IngestJob(home=home, settings=settings, today=plan.period_end) for home in homes]
     with Workers(settings.simulation.workers) as workers:
         sources = workers.run(ingest, jobs, progress=display.working("Ingest", len(homes)))
         display.ingested(sources)

@@ -113,11 +113,15 @@ def make_node(root: Path, settings: Settings, world: World, partner: WorldPartne
 
 @dataclass(frozen=True, kw_only=True)
 class IngestJob:
-    """One partner's file, to be written by the world and taken in. Holds only what can go to another process."""
+    """One partner's file, to be written by the world and taken in. Holds only what can go to another process.
+
+    Attributes:
+        today: the day on which it is taken in, or the present one if that is later.
+    """
 
     home: NodeHome
     settings: Settings
-    plan: StudyPlan
+    today: date
 
 
 @lru_cache(maxsize=1)
@@ -137,7 +141,7 @@ def ingest(job: IngestJob, progress: Callable[[int], None]) -> SourceOutcome:
             # A world's period may lie years back; whoever takes records in does so today.
             report = ingest_file(
                 source, mapping=load_mapping(partner.mapping), store=store, secret=home.person_secret(),
-                partner_kind=partner.kind, today=max(date.today(), job.plan.period_end),
+                partner_kind=partner.kind, today=max(date.today(), job.today),
                 quarantine_dir=home.quarantine_dir, synthetic=world.synthetic)
     except InputError as error:
         problem = str(error)

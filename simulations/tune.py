@@ -50,7 +50,7 @@ def load_people(settings: Settings, plan: StudyPlan, folder: Path) -> dict[str, 
     world, people = settings.open_world(), {}
     for partner, entry in zip(world.partners, plan.roster, strict=True):
         home = make_node(folder, settings, world, partner)
-        ingest(IngestJob(home=home, settings=settings, plan=plan), lambda _done: None)
+        ingest(IngestJob(home=home, settings=settings, today=plan.period_end), lambda _done: None)
         people[partner.name] = training_people(home, plan, entry, prepare(home, plan))
     return people
 

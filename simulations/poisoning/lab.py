@@ -63,7 +63,7 @@ class Lab:
                                       [entry.slots for entry in plan.roster], plan.model_size) for rule in RULES}
         homes = [make_node(folder, settings, world, partner) for partner in world.partners]
         for home in homes:
-            ingest(IngestJob(home=home, settings=settings, plan=plan), lambda _done: None)
+            ingest(IngestJob(home=home, settings=settings, today=plan.period_end), lambda _done: None)
         prepared = [prepare(home, plan) for home in homes]
         people = {entry.name: training_people(home, plan, entry, records)
                   for home, entry, records in zip(homes, plan.roster, prepared, strict=True)}

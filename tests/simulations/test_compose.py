@@ -189,7 +189,7 @@ def test_of_what_is_taken_in_nearly_everybody_counts(root: Path, tmp_path: Path,
     total = layout.empty()
     for partner in world.partners:
         home = make_node(tmp_path, chosen, world, partner)
-        outcome = ingest(IngestJob(home=home, settings=chosen, plan=plan), lambda _: None)
+        outcome = ingest(IngestJob(home=home, settings=chosen, today=plan.period_end), lambda _: None)
         assert outcome.report is not None, outcome.problem
         prepared = prepare(home, plan)
         assert len(prepared.frame) > 0.9 * outcome.report.accepted

@@ -1,0 +1,339 @@
+"""A coordinator and three partners as real processes on loopback, on bad days: killed, cut off, lied to, intruded on.
+
+Every study has a deadline and every wait here a limit, so nothing can hang. Studies are small, on invented records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from clients.approvals import approval_path
+from clients.deployment.network import Network as NodeNetwork
+from federation.deployment.certificates import make_server_certificate
+from federation.deployment.exchange import Enrolment
+from federation.deployment.keeper import running_state
+from federation.deployment.proxy import FLEET_PATHS, Limits, Proxy
+from federation.deployment.serving import bound, port_of, served, trusting
+from federation.plan import SignedPlan
+from server.deployment import control as control_module
+from server.deployment.control import Control
+from server.deployment.network import Network
+from simulations.deployment import Deployment, Failed, deployment, in_process
+
+pytestmark = pytest.mark.long
+SMALL = ("encoder=hashing", "encoder.dimension=128", "training.rounds=2", "simulation.cache=null",
+         # Two of three are enough, so that one can be away.
+         "study.quorum=2", "study.colluders=0", "study.stage_deadline_seconds=150")
+NGO, AGENCY, PLATFORM = "ngo-shelter", "agency-labour", "platform-jobs"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
+    """Everything is up; each test runs a study of its own."""
+    with deployment(tmp_path_factory.mktemp("deployment"), data=None, overrides=SMALL) as found:
+        found.set_up()
+        found.take_in()
+        found.start("coordinator")
+        found.start(NGO, AGENCY, PLATFORM)
+        found.wait(lambda: online(found) == {NGO, AGENCY, PLATFORM}, "the partners")
+        yield found
+
+
+def watched(made: Deployment) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(made.do("coordinator", "watch", "--home", made.coordinator.path, "--json"))
+    return found
+
+
+def online(made: Deployment) -> set[str]:
+    return {one["name"] for one in watched(made)["partners"] if one["node"] == "online"}
+
+
+def begin(made: Deployment, what: str = "run") -> subprocess.Popen[str]:
+    """A study that goes on while something happens to it."""
+    return subprocess.Popen([str(Path(sys.executable).with_name("leelight")), "coordinator", what, "--home",
+                             str(made.coordinator.path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def reach(made: Deployment, signed: SignedPlan, there: Callable[[Any], bool]) -> None:
+    """Wait until a study has got so far."""
+    made.wait(lambda: there(made.coordinator.run_state(signed.sha256)), "the study")
+
+
+def in_stage(name: str, exchange: str = "") -> Callable[[Any], bool]:
+    return lambda state: (state.stage == name and state.exchange == exchange) or state.finished
+
+
+def kill(made: Deployment, name: str) -> None:
+    """As a power cut: the keeper first; what it kept must not outlive it."""
+    process = made.running.pop(name)
+    home = made.coordinator.path if name == "coordinator" else made.node(name).path
+    kept = [one["pid"] for one in (running_state(home) or {})["processes"] if one["pid"]]
+    process.kill()
+    process.wait()
+    made.wait(lambda: not any(Path(f"/proc/{pid}/exe").exists() for pid in kept), f"the end of {name}", seconds=40)
+
+
+def ended(process: subprocess.Popen[str]) -> int:
+    try:
+        process.communicate(timeout=400)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return process.returncode
+
+
+def answered(made: Deployment, signed: SignedPlan) -> dict[str, tuple[str, ...]]:
+    stages = made.coordinator.study(signed.sha256).stages()
+    return {stage.stage: stage.answered for stage in stages}
+
+
+def charges(made: Deployment, name: str, signed: SignedPlan) -> tuple[int, int]:
+    """Requests of a study that were answered, and further attempts that were charged."""
+    found = json.loads(made.do("ledger", "show", "--home", made.node(name).path, "--json"))
+    study = next(one for one in found["studies"] if one["plan_sha256"] == signed.sha256)
+    return study["requests_answered"], study["further_attempts"]
+
+
+def node_events(made: Deployment, name: str) -> str:
+    path = made.node(name).path / "logs" / "node.jsonl"
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def test_an_undisturbed_study_equals_the_grid_and_its_release_is_verified(made: Deployment, tmp_path: Path) -> None:
+    signed = made.plan("study.name=undisturbed")
+    made.do("coordinator", "run", "--home", made.coordinator.path)
+    study, other = made.coordinator.study(signed.sha256), in_process(tmp_path, made, signed)
+    for name in ("model.safetensors", "measurements.json"):
+        assert (study.path / name).read_bytes() == (other.path / name).read_bytes()
+    assert (made.release() / "release.json").is_file()
+    assert charges(made, NGO, signed) == (3, 0)
+
+
+def test_a_partner_killed_in_training_is_missed_and_comes_back(made: Deployment) -> None:
+    signed = made.plan("study.name=partner-killed", "study.stage_deadline_seconds=60")
+    study = begin(made)
+    reach(made, signed, in_stage("round 1"))
+    kill(made, NGO)
+    assert ended(study) == 0
+    assert set(answered(made, signed)["table"]) == {AGENCY, PLATFORM}
+    # At once: the SuperLink takes it back only after a minute, and the keeper outwaits that.
+    made.start(NGO)
+    made.wait(lambda: NGO in online(made), "the return of the partner", seconds=200)
+
+
+@pytest.mark.parametrize(("stage", "exchange"), [("round 1", ""), ("table", "shares"), ("table", "masked")])
+def test_a_killed_coordinator_goes_on_where_it_was(made: Deployment, stage: str, exchange: str) -> None:
+    signed = made.plan(f"study.name=coordinator-killed-{stage.replace(' ', '')}-{exchange or 'x'}")
+    study = begin(made)
+    reach(made, signed, in_stage(stage, exchange))
+    before = made.coordinator.run_state(signed.sha256)
+    assert not before.finished
+    kill(made, "coordinator")
+    assert ended(study) != 0
+    made.start("coordinator")
+    made.wait(lambda: online(made) == {NGO, AGENCY, PLATFORM}, "the partners", seconds=200)
+    study = begin(made, "resume")
+    assert ended(study) == 0
+    for name in (NGO, AGENCY, PLATFORM):
+        assert charges(made, name, signed) == (3, 0)
+    assert made.coordinator.run_state(signed.sha256).rounds_done == 2
+
+
+def test_a_frozen_network_heals(made: Deployment) -> None:
+    signed = made.plan("study.name=frozen")
+    study = begin(made)
+    reach(made, signed, in_stage("round 1"))
+    made.running["coordinator"].send_signal(signal.SIGSTOP)
+    asyncio.run(asyncio.sleep(15))
+    made.running["coordinator"].send_signal(signal.SIGCONT)
+    assert ended(study) == 0
+    assert len(answered(made, signed)["table"]) == 3
+
+
+def test_a_straggler_is_not_waited_for(made: Deployment) -> None:
+    signed = made.plan("study.name=straggler", "study.stage_deadline_seconds=45")
+    state = running_state(made.node(PLATFORM).path)
+    assert state is not None
+    frozen = [one["pid"] for one in state["processes"]]
+    study = begin(made)
+    reach(made, signed, in_stage("round 1"))
+    for pid in frozen:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        assert ended(study) == 0
+    finally:
+        for pid in frozen:
+            os.kill(pid, signal.SIGCONT)
+    assert set(answered(made, signed)["table"]) >= {NGO, AGENCY}
+    made.wait(lambda: PLATFORM in online(made), "the straggler", seconds=200)
+
+
+def test_what_was_not_approved_never_reaches_a_node(made: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bundle that differs by a byte, a run that sets more than the plan, and a plan that somebody did not approve."""
+    control = Control(made.folder / "other-control", port=(running_state(made.coordinator.path) or {})["superlink"],
+                      authority=Network(made.coordinator).authority)
+    signed = made.plan("study.name=changed-bundle", "study.stage_deadline_seconds=20")
+    installed = control_module.write_app
+
+    def changed(folder: Path) -> None:
+        installed(folder)
+        with (folder / "clients" / "app.py").open("ab") as file:
+            file.write(b"\n")
+
+    def wider(folder: Path) -> None:
+        installed(folder)
+        project = folder / "pyproject.toml"
+        project.write_text(project.read_text().replace('plan = ""', 'plan = ""\nepsilon = 100.0'))
+
+    for write, words in ((changed, "sends software"), (wider, "sends software")):
+        monkeypatch.setattr(control_module, "write_app", write)
+        number = control.run(signed)
+        made.wait(lambda number=number: control_module.has_ended(control.status(number)), "the run's end")
+        assert all(words in node_events(made, name) for name in (NGO, AGENCY, PLATFORM))
+        assert not made.coordinator.study(signed.sha256).path.exists()
+    for name in (NGO, AGENCY, PLATFORM):
+        ledger = json.loads(made.do("ledger", "show", "--home", made.node(name).path, "--json"))
+        assert signed.sha256 not in [one["plan_sha256"] for one in ledger["studies"]]
+        # Not even unpacked.
+        unpacked = made.node(name).path / "run" / "flower" / "apps"
+        assert len(list(unpacked.iterdir())) == 1
+
+
+def test_a_plan_that_one_did_not_approve_or_changed_runs_without_it(made: Deployment) -> None:
+    signed = made.plan("study.name=not-by-all", "study.stage_deadline_seconds=45", approve=[AGENCY, PLATFORM, NGO])
+    path = approval_path(made.node(NGO), signed.sha256)
+    path.write_bytes(path.read_bytes().replace(b'"approved"', b'"declined"'))
+    made.do("coordinator", "run", "--home", made.coordinator.path)
+    assert set(answered(made, signed)["table"]) == {AGENCY, PLATFORM}
+    assert "refused at the gate" in node_events(made, NGO)
+
+
+def test_a_stranger_gets_nowhere(made: Deployment) -> None:
+    """Every route of the SuperLink but a node's ten, from outside; and a node's ten without a key that is enrolled."""
+    from flwr.superlink.main import create_app
+
+    routes = {route.path for route in create_app().routes if hasattr(route, "path")} - FLEET_PATHS - {"/health"}
+    assert {"/v1/control/start-run", "/v1/control/register-node"} <= routes
+    base = f"https://127.0.0.1:{made.port}"
+    with httpx.Client(verify=trusting(Network(made.coordinator).authority), trust_env=False) as client:
+        assert client.get(f"{base}/health").status_code == 200
+        for route in sorted(routes):
+            for method in ("GET", "POST", "PUT", "DELETE"):
+                assert client.request(method, base + route, content=b"").status_code == 404, (method, route)
+        for route in sorted(FLEET_PATHS):
+            found = client.post(base + route, content=b"", headers={"content-type": "application/protobuf"})
+            assert found.status_code in (400, 401, 403, 415, 422), (route, found.status_code)
+
+
+def test_a_gigabyte_is_not_swallowed(made: Deployment) -> None:
+    def endless() -> Iterator[bytes]:
+        for _ in range(1000):
+            yield bytes(1_000_000)
+
+    url = f"https://127.0.0.1:{made.port}/v1/fleet/push-object"
+    with httpx.Client(verify=trusting(Network(made.coordinator).authority), trust_env=False, timeout=60) as client:
+        assert client.post(url, content=b"", headers={"content-length": "1000000000"}).status_code == 413
+        # Unless it is told while it is still sending.
+        with suppress(httpx.WriteError):
+            assert client.post(url, content=endless()).status_code == 413
+        assert client.get(f"https://127.0.0.1:{made.port}/health").status_code == 200
+
+
+def test_who_is_not_enrolled_or_was_turned_away_stays_outside(made: Deployment, tmp_path: Path) -> None:
+    """A home that joined and was never enrolled; then a partner that is revoked in the middle of everything."""
+    stranger = tmp_path / "stranger"
+    shutil.copytree(made.node(NGO).path, stranger, ignore=shutil.ignore_patterns("run", "logs", "network"))
+    made.do("partner", "join", made.coordinator.path / "invitation.json", "--home", stranger)
+    process = subprocess.Popen([str(Path(sys.executable).with_name("leelight")), "partner", "start", "--home",
+                                str(stranger)])
+    try:
+        log = stranger / "logs" / "flower-supernode.log"
+        made.wait(lambda: log.is_file() and "Failed to activate" in log.read_text(), "the refusal")
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+    made.do("coordinator", "revoke", AGENCY, "--home", made.coordinator.path)
+    made.wait(lambda: AGENCY not in {one["name"] for one in watched(made)["partners"]}, "the revocation")
+    with pytest.raises(Failed, match="was revoked"):
+        made.do("coordinator", "enrol", made.node(AGENCY).path / "enrolment.json", "--key",
+                made.node(AGENCY).signing_key().public, "--home", made.coordinator.path)
+    made.stop(AGENCY)
+    made.do("partner", "join", made.coordinator.path / "invitation.json", "--new-key", "--home",
+            made.node(AGENCY).path)
+    made.do("coordinator", "enrol", made.node(AGENCY).path / "enrolment.json", "--key",
+            made.node(AGENCY).signing_key().public, "--home", made.coordinator.path)
+    made.start(AGENCY)
+    made.wait(lambda: online(made) == {NGO, AGENCY, PLATFORM}, "the new key", seconds=200)
+
+
+def test_an_expired_certificate_is_told_and_trusted_by_nobody(made: Deployment, tmp_path: Path) -> None:
+    home = tmp_path / "coordinator"
+    shutil.copytree(made.coordinator.path, home, ignore=shutil.ignore_patterns("run", "logs"))
+    make_server_certificate(home / "network", ("localhost",), days=-1)
+    with pytest.raises(Failed, match=r"expired 1 days? ago.*leelight coordinator renew"):
+        made.do("coordinator", "start", "--home", home)
+
+    async def knock() -> int:
+        listener = bound("127.0.0.1", 0)
+        authority = trusting(home / "network" / "ca.crt")
+        behind = Proxy(f"https://127.0.0.1:{port_of(listener)}", tls=authority, paths=FLEET_PATHS, limits=Limits())
+        front = bound("127.0.0.1", 0)
+        async with (served(behind, listener, certificate=home / "network" / "server.crt",
+                           key=home / "network" / "server.key"), served(behind, front),
+                    httpx.AsyncClient(trust_env=False) as client):
+            found = await client.post(f"http://127.0.0.1:{port_of(front)}/v1/fleet/pull-messages")
+        await behind.close()
+        return found.status_code
+
+    assert asyncio.run(knock()) == 502
+
+
+def test_the_keys_on_the_wire_are_those_that_were_enrolled(made: Deployment) -> None:
+    for name in (NGO, AGENCY, PLATFORM):
+        home = made.node(name)
+        enrolment = Enrolment.read(home.path / "enrolment.json")
+        assert enrolment.node_key == (home.path / "network" / "node.pub").read_text().strip()
+        assert NodeNetwork(home.path / "network").node_key.stat().st_mode & 0o777 == 0o600
+
+
+_OUTSIDE = """
+set -e
+ip link set lo up
+ip link add out0 type veth peer name in0
+sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1 || true
+ip addr add 192.0.2.2/24 dev out0
+ip link set in0 up
+ip link set out0 up
+ip route add default via 192.0.2.1
+sent() { ip -s -j link show out0 | python3 -c 'import json,sys; print(json.load(sys.stdin)[0]["stats64"]["tx"]["packets"])'; }
+before=$(sent)
+"$@"
+echo "packets: $(($(sent) - before))"
+python3 -c 'import socket; socket.socket(type=socket.SOCK_DGRAM).sendto(b"here", ("198.51.100.1", 9))'
+sleep 2
+echo "then: $(($(sent) - before))"
+"""
+
+
+def test_nothing_calls_out(tmp_path: Path) -> None:
+    """A whole study where the only way out is counted: not one packet takes it, not even to ask for a name."""
+    done = subprocess.run(["unshare", "--net", "bash", "-c", _OUTSIDE, "-", sys.executable, "-m",
+                           "simulations.deployment", str(tmp_path / "quiet"), "--rounds", "1"],
+                          capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "packets: 0\n" in done.stdout
+    # What would have been sent would have been counted.
+    assert "then: 0\n" not in done.stdout
