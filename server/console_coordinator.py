@@ -282,14 +282,14 @@ def _open(home: Path) -> tuple[CoordinatorHome, Network]:
 def _tell_superlink(coordinator: CoordinatorHome, network: Network) -> bool:
     """Have the SuperLink know who is enrolled, if it runs."""
     from federation.deployment.keeper import running_state
-    from server.deployment.control import CONTROL, Control
+    from server.deployment.control import Control
     from server.deployment.enrolled import Enrolled
     from server.deployment.running import admit
 
     state = running_state(coordinator.path)
     if state is None or not state.get("ready"):
         return False
-    admit(Control(coordinator.path / CONTROL, port=state["superlink"], authority=network.authority),
+    admit(Control(port=state["superlink"], authority=network.authority),
           Enrolled(coordinator))
     return True
 

@@ -55,14 +55,6 @@ def app_files() -> dict[str, bytes]:
     return files
 
 
-def write_app(folder: Path) -> None:
-    """Write the bundle's files into an empty folder, for Flower to run from."""
-    for name, data in app_files().items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-
-
 def build_bundle() -> bytes:
     """The bundle as a file, the same bytes wherever the same software is installed.
 

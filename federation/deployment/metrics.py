@@ -13,8 +13,7 @@ from prometheus_client.registry import Collector
 
 from federation.deployment.serving import bound, served
 
-REFRESH_SECONDS: Final = 30.0
-"""Some figures are had by starting a program."""
+REFRESH_SECONDS: Final = 10.0
 Read = Callable[[], Iterator[Metric]]
 """Gives the figures as they are now."""
 

@@ -1,4 +1,4 @@
-"""What the coordinator tells its own SuperLink: which nodes may come in, and to run a study. By Flower's command line.
+"""What the coordinator tells its own SuperLink: which nodes may come in, and to run a study.
 
 The SuperLink takes such orders from anybody who reaches its port, so it listens on this machine alone, and the edge
 before it passes none of them on.
@@ -6,125 +6,123 @@ before it passes none of them on.
 
 from __future__ import annotations
 
-import json
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import tomli_w
+import httpx
+from cryptography.hazmat.primitives import serialization
+from flwr.common.serde import user_config_to_proto
+from flwr.proto.control_pb2 import (
+    ListNodesRequest,
+    ListRunsRequest,
+    RegisterNodeRequest,
+    StartRunRequest,
+    StopRunRequest,
+    UnregisterNodeRequest,
+)
+from flwr.proto.fab_pb2 import Fab
+from flwr.supercore.control import ControlHttpClient
+from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor
 
-from federation.deployment.bundle import PLAN_KEY, write_app
+from federation.deployment.bundle import PLAN_KEY, build_bundle, sha256_of
 from federation.deployment.exchange import Enrolment
-from federation.deployment.flower import program, surroundings
 from federation.errors import InputError
 from federation.plan import SignedPlan
 
-CONTROL: Final = Path("run") / "control"
-"""Where orders are prepared, in the coordinator's home."""
-_CONNECTION: Final = "coordinator"
-_SECONDS: Final = 60.0
-_FINISHED: Final = "finished"
+_ENDED: Final = "finished"
+_GONE: Final = "unregistered"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """A node that is let in, as the SuperLink knows it."""
+
+    number: int
+    node_key: str
+    """Its public key in OpenSSH's format, as in an enrolment."""
+    online: bool
 
 
 class Control:
     """Orders to a SuperLink.
 
     Args:
-        folder: for configuration; made if it is not there.
         port: of the SuperLink on this machine.
         authority: of its certificate.
     """
 
-    def __init__(self, folder: Path, *, port: int, authority: Path) -> None:
-        self._folder = folder.resolve()
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        connection = {"address": f"127.0.0.1:{port}", "root-certificates": str(authority.resolve())}
-        (self._folder / "config.toml").write_text(
-            tomli_w.dumps({"superlink": {"default": _CONNECTION, _CONNECTION: connection}}), encoding="utf-8")
+    def __init__(self, *, port: int, authority: Path) -> None:
+        self._client = ControlHttpClient.from_server_address(
+            f"127.0.0.1:{port}", insecure=False, root_certificates=str(authority.resolve()),
+            interceptors=[RuntimeVersionHttpInterceptor(component_name="flwr CLI")])
 
-    def nodes(self) -> list[dict[str, Any]]:
-        """All nodes that were ever let in, as Flower lists them."""
-        found: list[dict[str, Any]] = self._ask("supernode", "list", _CONNECTION, "--verbose")["nodes"]
-        return found
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes that are let in.
+
+        Raises:
+            InputError: if the SuperLink does not answer; so for all orders.
+        """
+        with _answered("the list of nodes"):
+            found = self._client.ListNodes(ListNodesRequest()).nodes_info
+        return tuple(Node(number=one.node_id, node_key=_openssh(one.public_key), online=one.status == "online")
+                     for one in found if one.status != _GONE)
 
     def let_in(self, enrolment: Enrolment) -> None:
-        """Let a partner's node in. One that is in already stays so.
+        """Let a partner's node in."""
+        key = serialization.load_ssh_public_key(enrolment.node_key.encode("ascii")).public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        with _answered(f"letting {enrolment.entry.name} in"):
+            self._client.RegisterNode(RegisterNodeRequest(public_key=key, name=enrolment.entry.name))
 
-        Raises:
-            InputError: if the SuperLink refuses.
-        """
-        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
-            key = Path(folder) / "node.pub"
-            key.write_text(enrolment.node_key + "\n", encoding="ascii")
-            found = self._run("supernode", "register", str(key), _CONNECTION, "--name", enrolment.entry.name)
-        if found.returncode and "already" not in found.stdout + found.stderr:
-            raise _refused("supernode register", found)
+    def shut_out(self, node: Node) -> None:
+        """Let a node in no more."""
+        with _answered("shutting a node out"):
+            self._client.UnregisterNode(UnregisterNodeRequest(node_id=node.number))
 
-    def shut_out(self, node: str) -> None:
-        """Let a node in no more.
+    def run(self, signed: SignedPlan) -> int:
+        """Begin a run of a study with the installed software and return its number."""
+        bundle = build_bundle()
+        with _answered("the run"):
+            begun = self._client.StartRun(StartRunRequest(
+                fab=Fab(hash_str=sha256_of(bundle), content=bundle),
+                override_config=user_config_to_proto({PLAN_KEY: signed.to_json()})))
+        return int(begun.run_id)
 
-        Args:
-            node: its number, as `nodes` gives it.
+    def status(self, run: int) -> str:
+        """How a run is, in Flower's words, such as `running` or `finished:failed: …`."""
+        with _answered("the state of the run"):
+            found = self._client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status
+        return ":".join(part for part in (found.status, found.sub_status, found.details) if part)
 
-        Raises:
-            InputError: if the SuperLink refuses.
-        """
-        self._ask("supernode", "unregister", node, _CONNECTION)
+    def stop(self, run: int) -> None:
+        """End a run."""
+        with _answered("stopping the run"):
+            self._client.StopRun(StopRunRequest(run_id=run))
 
-    def run(self, signed: SignedPlan) -> str:
-        """Begin a run of a study with the installed software and return its number.
-
-        Raises:
-            InputError: if the SuperLink refuses.
-        """
-        app = self._folder / "leelight"
-        shutil.rmtree(app, ignore_errors=True)
-        app.mkdir()
-        write_app(app)
-        config = self._folder / "run.toml"
-        config.write_text(tomli_w.dumps({PLAN_KEY: signed.to_json()}), encoding="utf-8")
-        return str(self._ask("run", str(app), _CONNECTION, "--run-config", str(config))["run-id"])
-
-    def status(self, run: str) -> str:
-        """How a run is, in Flower's words, such as `running` or `finished:failed`."""
-        for found in self._ask("list", _CONNECTION, "--run-id", run)["runs"]:
-            if str(found["run-id"]) == run:
-                return str(found["status"])
-        return "unknown"
-
-    def stop(self, run: str) -> None:
-        """End a run; one that has ended stays so."""
-        self._run("stop", run, _CONNECTION)
-
-    def _ask(self, *arguments: str) -> dict[str, Any]:
-        found = self._run(*arguments)
-        try:
-            answer: dict[str, Any] = json.loads(found.stdout)
-        except ValueError:
-            raise _refused(arguments[0], found) from None
-        if found.returncode or not answer.get("success"):
-            raise _refused(arguments[0], found)
-        return answer
-
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command: Sequence[str] = [program("flwr"), *arguments, "--format", "json"]
-        try:
-            return subprocess.run(command, env=surroundings(self._folder), cwd=self._folder,  # noqa: S603  our own
-                                  capture_output=True, text=True, check=False, timeout=_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise InputError("SuperLink", f"did not answer within {_SECONDS:g} s",
-                             remedy="look at logs/flower-superlink.log; start the coordinator again") from None
+    def close(self) -> None:
+        self._client.close()
 
 
 def has_ended(status: str) -> bool:
     """Whether a run of this status is over."""
-    return status.startswith(_FINISHED)
+    return status.startswith(_ENDED)
 
 
-def _refused(what: str, found: subprocess.CompletedProcess[str]) -> InputError:
-    words = [line for line in (found.stdout + found.stderr).splitlines() if line.strip()]
-    return InputError(f"flwr {what}", f"was refused ({words[-1].strip()[:200] if words else 'no words'})",
-                      remedy="see logs/flower-superlink.log")
+def _openssh(pem: bytes) -> str:
+    return serialization.load_pem_public_key(pem).public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+
+
+@contextmanager
+def _answered(what: str) -> Iterator[None]:
+    try:
+        yield
+    except httpx.HTTPStatusError as error:
+        raise InputError("SuperLink", f"refused {what} ({error.response.status_code})",
+                         remedy="see logs/flower-superlink.log") from None
+    except httpx.HTTPError as error:
+        raise InputError("SuperLink", f"did not answer about {what} ({type(error).__name__})",
+                         remedy="see logs/flower-superlink.log, and start the coordinator again") from None

@@ -21,7 +21,7 @@ from federation.deployment.serving import bound, free_port, port_of, served, tru
 from federation.errors import InputError
 from server.app import HOME_VARIABLE
 from server.coordinator import CoordinatorHome
-from server.deployment.control import CONTROL, Control
+from server.deployment.control import Control
 from server.deployment.enrolled import Enrolled
 from server.deployment.metrics import coordinator_figures
 from server.deployment.network import CoordinatorSettings, Network
@@ -96,7 +96,7 @@ def coordinator_processes(home: CoordinatorHome, network: Network, superlink: in
 async def _admit(home: CoordinatorHome, network: Network, superlink: int, keeper: Keeper) -> None:
     """Once the SuperLink is up, have exactly the enrolled partners let in."""
     await _ready(superlink, network)
-    control = Control(home.path / CONTROL, port=superlink, authority=network.authority)
+    control = Control(port=superlink, authority=network.authority)
     try:
         await asyncio.to_thread(admit, control, Enrolled(home))
     except InputError as error:
@@ -112,13 +112,13 @@ def admit(control: Control, enrolled: Enrolled) -> None:
     Raises:
         InputError: if the SuperLink refuses.
     """
-    wanted = {one.entry.name: one for one in enrolled.partners()}
-    inside = {str(node["name"]): str(node["node-id"]) for node in control.nodes() if node["status"] != "unregistered"}
-    for name, node in inside.items():
-        if name not in wanted:
+    wanted = {one.node_key: one for one in enrolled.partners()}
+    inside = {node.node_key: node for node in control.nodes()}
+    for key, node in inside.items():
+        if key not in wanted:
             control.shut_out(node)
-    for name, enrolment in wanted.items():
-        if name not in inside:
+    for key, enrolment in wanted.items():
+        if key not in inside:
             control.let_in(enrolment)
 
 

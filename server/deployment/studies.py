@@ -11,12 +11,11 @@ from enum import Enum
 from federation.deployment.keeper import running_state
 from federation.errors import InputError
 from server.coordinator import CoordinatorHome
-from server.deployment.control import CONTROL, Control, has_ended
+from server.deployment.control import Control, has_ended
 from server.deployment.network import Network
 
 _LOOK_SECONDS = 0.3
-_ASK_SECONDS = 5.0
-"""Asking Flower starts a program each time."""
+_ASK_SECONDS = 2.0
 
 
 class StudyEnd(Enum):
@@ -50,7 +49,7 @@ def run_study(home: CoordinatorHome, network: Network) -> StudyEnd:
     if state is None or not state.get("ready"):
         raise InputError(str(home.path), "its coordinator is not running" if state is None else "is still starting",
                          remedy="run `leelight coordinator start` in another terminal, and wait a moment")
-    control = Control(home.path / CONTROL, port=state["superlink"], authority=network.authority)
+    control = Control(port=state["superlink"], authority=network.authority)
     number = control.run(signed)
     try:
         status = _wait(home, signed.sha256, control, number)
@@ -62,7 +61,7 @@ def run_study(home: CoordinatorHome, network: Network) -> StudyEnd:
     return StudyEnd.TOO_FEW if "quorum" in status else StudyEnd.FAILED
 
 
-def _wait(home: CoordinatorHome, plan_sha256: str, control: Control, number: str) -> str:
+def _wait(home: CoordinatorHome, plan_sha256: str, control: Control, number: int) -> str:
     """Wait until a run has ended, and give Flower's word for how."""
     kept = home.study(plan_sha256).path
     while True:

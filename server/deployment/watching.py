@@ -15,12 +15,12 @@ from federation.deployment.certificates import days_left
 from federation.deployment.keeper import running_state
 from federation.errors import InputError
 from server.coordinator import CoordinatorHome
-from server.deployment.control import CONTROL, Control
+from server.deployment.control import Control
 from server.deployment.enrolled import Enrolled
 from server.deployment.network import Network
 from server.run_state import RunState
 
-_SECONDS = 5.0
+_SECONDS = 2.0
 
 
 def look(home: CoordinatorHome) -> dict[str, Any]:
@@ -35,22 +35,24 @@ def look(home: CoordinatorHome) -> dict[str, Any]:
         "coordinator": settings.name, "address": settings.address, "running": state is not None,
         "certificate_days": int(days_left(network.certificate)), "processes": state["processes"] if state else [],
         "partners": [], "study": _study(home)}
-    online = _online(home, network, state)
+    online = _online(network, state)
     for one in Enrolled(home).partners():
-        found["partners"].append({"name": one.entry.name, "kind": one.entry.kind.value,
-                                  "node": online.get(one.entry.name, "unknown")})
+        node = "unknown" if online is None else "online" if one.node_key in online else "offline"
+        found["partners"].append({"name": one.entry.name, "kind": one.entry.kind.value, "node": node})
     return found
 
 
-def _online(home: CoordinatorHome, network: Network, state: dict[str, Any] | None) -> dict[str, str]:
+def _online(network: Network, state: dict[str, Any] | None) -> set[str] | None:
+    """Keys of the nodes that are connected; None if nobody can tell."""
     if state is None or not state.get("ready"):
-        return {}
-    control = Control(home.path / CONTROL, port=state["superlink"], authority=network.authority)
+        return None
+    control = Control(port=state["superlink"], authority=network.authority)
     try:
-        return {str(node["name"]): str(node["status"]) for node in control.nodes()
-                if node["status"] != "unregistered"}
+        return {node.node_key for node in control.nodes() if node.online}
     except InputError:
-        return {}
+        return None
+    finally:
+        control.close()
 
 
 def _study(home: CoordinatorHome) -> dict[str, Any] | None:

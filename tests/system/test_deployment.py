@@ -19,9 +19,11 @@ from typing import Any
 
 import httpx
 import pytest
+from flwr.cli.build import build_fab_from_files
 
 from clients.approvals import approval_path
 from clients.deployment.network import Network as NodeNetwork
+from federation.deployment.bundle import app_files, sha256_of
 from federation.deployment.certificates import make_server_certificate
 from federation.deployment.exchange import Enrolment
 from federation.deployment.keeper import running_state
@@ -183,26 +185,19 @@ def test_a_straggler_is_not_waited_for(made: Deployment) -> None:
 
 def test_what_was_not_approved_never_reaches_a_node(made: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bundle that differs by a byte, a run that sets more than the plan, and a plan that somebody did not approve."""
-    control = Control(made.folder / "other-control", port=(running_state(made.coordinator.path) or {})["superlink"],
+    control = Control(port=(running_state(made.coordinator.path) or {})["superlink"],
                       authority=Network(made.coordinator).authority)
     signed = made.plan("study.name=changed-bundle", "study.stage_deadline_seconds=20")
-    installed = control_module.write_app
-
-    def changed(folder: Path) -> None:
-        installed(folder)
-        with (folder / "clients" / "app.py").open("ab") as file:
-            file.write(b"\n")
-
-    def wider(folder: Path) -> None:
-        installed(folder)
-        project = folder / "pyproject.toml"
-        project.write_text(project.read_text().replace('plan = ""', 'plan = ""\nepsilon = 100.0'))
-
-    for write, words in ((changed, "sends software"), (wider, "sends software")):
-        monkeypatch.setattr(control_module, "write_app", write)
+    files = app_files()
+    code = {**files, "clients/app.py": files["clients/app.py"] + b"\n"}
+    wider = {**files, "pyproject.toml": files["pyproject.toml"].replace(b'plan = ""', b'plan = ""\nepsilon = 100.0')}
+    for changed in (code, wider):
+        assert changed != files
+        bundle = build_fab_from_files(dict(changed))[0]
+        monkeypatch.setattr(control_module, "build_bundle", lambda bundle=bundle: bundle)
         number = control.run(signed)
         made.wait(lambda number=number: control_module.has_ended(control.status(number)), "the run's end")
-        assert all(words in node_events(made, name) for name in (NGO, AGENCY, PLATFORM))
+        assert all(sha256_of(bundle)[:16] in node_events(made, name) for name in (NGO, AGENCY, PLATFORM))
         assert not made.coordinator.study(signed.sha256).path.exists()
     for name in (NGO, AGENCY, PLATFORM):
         ledger = json.loads(made.do("ledger", "show", "--home", made.node(name).path, "--json"))
@@ -318,7 +313,7 @@ ip addr add 192.0.2.2/24 dev out0
 ip link set in0 up
 ip link set out0 up
 ip route add default via 192.0.2.1
-sent() { ip -s -j link show out0 | python3 -c 'import json,sys; print(json.load(sys.stdin)[0]["stats64"]["tx"]["packets"])'; }
+sent() { ip -s link show out0 | awk 'after {print $2; exit} /TX:/ {after=1}'; }
 before=$(sent)
 "$@"
 echo "packets: $(($(sent) - before))"
