@@ -14,11 +14,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 import tomli_w
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from flwr.proto.control_pb2 import ListNodesRequest, ListNodesResponse
+from google.protobuf.message import DecodeError
 
 from federation.deployment.bundle import PLAN_KEY, write_app
 from federation.deployment.exchange import Enrolment
 from federation.deployment.flower import program, surroundings
+from federation.deployment.serving import trusting
 from federation.errors import InputError
 from federation.plan import SignedPlan
 
@@ -39,14 +45,31 @@ class Control:
     def __init__(self, folder: Path, *, port: int, authority: Path) -> None:
         self._folder = folder.resolve()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._port, self._authority = port, authority
         connection = {"address": f"127.0.0.1:{port}", "root-certificates": str(authority.resolve())}
         (self._folder / "config.toml").write_text(
             tomli_w.dumps({"superlink": {"default": _CONNECTION, _CONNECTION: connection}}), encoding="utf-8")
 
-    def nodes(self) -> list[dict[str, Any]]:
-        """All nodes that were ever let in, as Flower lists them."""
-        found: list[dict[str, Any]] = self._ask("supernode", "list", _CONNECTION, "--verbose")["nodes"]
-        return found
+    def nodes(self) -> list[dict[str, str]]:
+        """All nodes that were ever let in: `name`, `node-id`, `status` and `key`, the public key in one line.
+
+        Asked without Flower's command, which leaves names and keys out.
+
+        Raises:
+            InputError: if the SuperLink does not answer.
+        """
+        try:
+            answer = httpx.post(
+                f"https://127.0.0.1:{self._port}/v1/control/list-nodes", content=ListNodesRequest().SerializeToString(),
+                headers={"content-type": "application/protobuf", "accept": "application/protobuf"},
+                verify=trusting(self._authority), timeout=_SECONDS, trust_env=False)
+            answer.raise_for_status()
+            nodes = ListNodesResponse.FromString(answer.content).nodes_info
+        except (httpx.HTTPError, DecodeError) as error:
+            raise InputError("SuperLink", f"did not say which nodes are in ({type(error).__name__})",
+                             remedy="look at logs/flower-superlink.log; start the coordinator again") from None
+        return [{"name": node.name, "node-id": str(node.node_id), "status": node.status,
+                 "key": _in_one_line(node.public_key)} for node in nodes]
 
     def let_in(self, enrolment: Enrolment) -> None:
         """Let a partner's node in. One that is in already stays so.
@@ -115,6 +138,15 @@ class Control:
         except subprocess.TimeoutExpired:
             raise InputError("SuperLink", f"did not answer within {_SECONDS:g} s",
                              remedy="look at logs/flower-superlink.log; start the coordinator again") from None
+
+
+def _in_one_line(pem: bytes) -> str:
+    """A key as an enrolment holds it; the SuperLink keeps it otherwise."""
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        return ""
+    return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
 def has_ended(status: str) -> bool:

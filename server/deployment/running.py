@@ -110,14 +110,14 @@ def admit(control: Control, enrolled: Enrolled) -> None:
     Raises:
         InputError: if the SuperLink refuses.
     """
-    wanted = {one.entry.name: one for one in enrolled.partners()}
-    inside = {str(node["name"]): str(node["node-id"]) for node in control.nodes() if node["status"] != "unregistered"}
-    for name, node in inside.items():
-        if name not in wanted:
-            control.shut_out(node)
-    for name, enrolment in wanted.items():
-        if name not in inside:
-            control.let_in(enrolment)
+    wanted = {(one.entry.name, one.node_key): one for one in enrolled.partners()}
+    inside = {(node["name"], node["key"]): node["node-id"] for node in control.nodes()
+              if node["status"] != "unregistered"}
+    # A partner that came with another key for its node is let in with that, and with the old one no more.
+    for one in inside.keys() - wanted.keys():
+        control.shut_out(inside[one])
+    for one in wanted.keys() - inside.keys():
+        control.let_in(wanted[one])
 
 
 async def _ready(superlink: int, network: Network) -> None:
