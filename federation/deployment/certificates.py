@@ -119,8 +119,8 @@ def check_node_public_key(text: str) -> str:
     """
     try:
         key = serialization.load_ssh_public_key(text.strip().encode("ascii"))
-    except UnsupportedAlgorithm:
-        raise ValueError("not a P-384 key") from None
+    except Exception:  # noqa: BLE001  the library has many kinds of errors for what is damaged
+        raise ValueError("not a key in OpenSSH's format") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise ValueError("not a P-384 key")
     return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
@@ -132,11 +132,13 @@ def check_authority(pem: str) -> x509.Certificate:
     Raises:
         ValueError: if it is none, or its time has not come or is over.
     """
-    certificate = x509.load_pem_x509_certificate(pem.encode("ascii"))
     try:
+        certificate = x509.load_pem_x509_certificate(pem.encode("ascii"))
         is_authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
         is_authority = False
+    except Exception:  # noqa: BLE001  the library has many kinds of errors for what is damaged
+        raise ValueError("not a certificate") from None
     if not is_authority:
         raise ValueError("not the certificate of an authority")
     if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
