@@ -35,9 +35,8 @@ def join(
 
         node = NodeHome.load(home)
         enrolment = take_in(node, invitation, new_key=new_key)
-    except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-        raise typer.Exit(2) from None
+    except (InputError, OSError) as error:
+        raise _told(error) from None
     path = home / ENROLMENT_FILE
     if as_json:
         typer.echo(json.dumps({"enrolment": str(path), "public_key": enrolment.entry.public_key}, indent=2))
@@ -68,6 +67,12 @@ def start(home: Home) -> None:
         print(f"{node.settings.name} is running. Stop it with Ctrl-C; look at it with "  # noqa: T201
               f"`leelight partner status --home {home}`.", flush=True)
         asyncio.run(run_node(node))
-    except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201
-        raise typer.Exit(2) from None
+    except (InputError, OSError) as error:
+        raise _told(error) from None
+
+
+def _told(error: InputError | OSError) -> typer.Exit:
+    # Plain on purpose: rich would read [ ] in a path as markup.
+    print(error if isinstance(error, InputError) else f"{error.filename}: cannot be used ({error.strerror}).",  # noqa: T201
+          file=sys.stderr)
+    return typer.Exit(2)

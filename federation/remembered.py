@@ -29,8 +29,9 @@ class Remembered:
         self._folder: Path | None = None
 
     def keep_in(self, folder: Path) -> None:
-        """Keep figures in this folder from now on; it is made if it is not there."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Keep figures in this folder from now on, if it is there or can be made."""
+        with suppress(OSError):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
 
     def figure(self, facts: Any, work_out: Callable[[], float]) -> float:
@@ -43,12 +44,19 @@ class Remembered:
         if self._folder is None:
             return work_out()
         path = self._folder / sha256_hex(canonical_json([self._code, facts]))
-        with suppress(OSError, ValueError):
-            known = float.fromhex(path.read_text(encoding="ascii"))
-            if math.isfinite(known):
+        with suppress(OSError, ValueError, OverflowError):
+            text = path.read_text(encoding="ascii")
+            known = float.fromhex(text.partition(" ")[0])
+            if math.isfinite(known) and text == _line(path.name, known):
                 return known
         found = work_out()
         # A full disk is no reason to give no figure.
-        with suppress(OSError):
-            replace_private(path, found.hex().encode("ascii"))
+        if math.isfinite(found):
+            with suppress(OSError):
+                replace_private(path, _line(path.name, found).encode("ascii"))
         return found
+
+
+def _line(name: str, figure: float) -> str:
+    """The figure, and what tells it from one that was damaged or is another's."""
+    return f"{figure.hex()} {sha256_hex(f'{name} {figure.hex()}'.encode())[:16]}"

@@ -64,10 +64,9 @@ def coordinator_app(compose: Compose) -> typer.Typer:
 
             coordinator, _ = _open(home)
             partners = Enrolled(coordinator).partners()
-            names = dict(_pair("--signer", one) for one in signer or [])
             signed = compose(
                 settings or [], [one.entry for one in partners], key=coordinator.signing_key(),
-                signers=tuple(Signer(name=name, public_key=key) for name, key in names.items()),
+                signers=_signers(Signer, signer or []),
                 roles=tuple(_role(RegionRole, one) for one in role) if role else tuple(RegionRole),
                 synthetic=all(one.synthetic for one in partners), regions_drawn=regions_drawn, indicators=indicators,
                 rehearsal=rehearsal)
@@ -267,6 +266,9 @@ def _told() -> Iterator[None]:
     except InputError as error:
         print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
         raise typer.Exit(2) from None
+    except OSError as error:
+        print(f"{error.filename}: cannot be used ({error.strerror}).", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(2) from None
 
 
 def _open(home: Path) -> tuple[CoordinatorHome, Network]:
@@ -294,11 +296,19 @@ def _tell_superlink(coordinator: CoordinatorHome, network: Network) -> bool:
     return True
 
 
-def _pair(option: str, text: str) -> tuple[str, str]:
-    name, mark, key = text.partition("=")
-    if not mark:
-        raise InputError(option, f"{text!r} is not NAME=PUBLIC-KEY", remedy="give it as anna=64 hexadecimal digits")
-    return name, key.lower()
+def _signers(kind: Any, texts: list[str]) -> tuple[Any, ...]:
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, _, key = text.partition("=")
+        try:
+            signer = kind(name=name, public_key=key.lower())
+        except ValueError:
+            raise InputError("--signer", f"{text!r} is not NAME=PUBLIC-KEY", bound="a name of a-z, 0-9 and -; a key of "
+                             "64 hexadecimal digits", remedy="give it as anna=64 hexadecimal digits") from None
+        if name in found:
+            raise InputError("--signer", f"{name} is given twice", remedy="give each signer once")
+        found[name] = signer
+    return tuple(found.values())
 
 
 def _role(roles: Any, text: str) -> Any:

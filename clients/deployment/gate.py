@@ -5,7 +5,7 @@ which passes on the ten requests that a node makes and looks at three of the ans
 
 - `get-run`: the run's configuration holds one key, the plan, and the partner has approved that plan together with the
   bundle that the run names. Otherwise the node never learns of the run.
-- `get-fab`: the bundle's bytes have a hash that was approved.
+- `get-fab`: the bundle's bytes have the hash that was approved for the run that it is asked for.
 - `pull-messages`: an answer without a message is held back while the gate keeps asking, so that a message is taken up
   at once and not only when the node asks again (every three seconds).
 """
@@ -14,15 +14,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable
 from ssl import SSLContext
 from typing import Final
 
 import httpx
-from flwr.proto.fab_pb2 import GetFabResponse
+from flwr.proto.fab_pb2 import GetFabRequest, GetFabResponse
 from flwr.proto.fleet_pb2 import PullMessagesResponse
-from flwr.proto.run_pb2 import GetRunResponse, Run
+from flwr.proto.run_pb2 import GetRunRequest, GetRunResponse, Run
+from flwr.supercore.constant import TaskType
 from google.protobuf.message import DecodeError
 from starlette.responses import Response
 
@@ -39,6 +41,8 @@ ASK_SECONDS: Final = 0.3
 IDLE_ASK_SECONDS: Final = 2.0
 BUSY_SECONDS: Final = 120.0
 """So long after a message the gate asks often, since another will follow."""
+_TOLD: Final = 1000
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 log = logging.getLogger("leelight.gate")
 
 
@@ -52,6 +56,10 @@ def check_run(home: NodeHome, run: Run) -> None:
     Raises:
         NotApproved: otherwise.
     """
+    if run.primary_task_type == TaskType.AGENT_APP:
+        raise NotApproved("the run is not that of a study. Ask the coordinator what they are trying")
+    if not _SHA256.fullmatch(run.fab_hash):
+        raise NotApproved("the run names no software by its hash. Ask the coordinator what they are trying")
     keys = set(run.override_config)
     if keys != {PLAN_KEY}:
         raise NotApproved("the run sets other things than the plan. Nothing outside the plan can change what a node "
@@ -59,8 +67,11 @@ def check_run(home: NodeHome, run: Run) -> None:
     try:
         signed = SignedPlan.open(run.override_config[PLAN_KEY].string, trusted_key=home.settings.coordinator_key)
         approval = find_approval(home, signed.sha256)
-    except (InputError, Refusal) as error:
-        raise NotApproved(getattr(error, "detail", "") or str(error)) from None
+    except Refusal as error:
+        raise NotApproved(error.detail) from None
+    except InputError as error:
+        # What is in brackets can quote a plan that nobody signed.
+        raise NotApproved(f"{error.name}: {error.problem.partition(' (')[0]}. What to do: {error.remedy}") from None
     if approval is None or approval.decision is not Decision.APPROVED:
         raise NotApproved(f"plan {signed.sha256[:16]}… ({signed.plan.study}) is not approved here. Look at the plan "
                           "file with `leelight partner review`, and approve it if you agree")
@@ -80,7 +91,7 @@ class Gate:
 
     def __init__(self, home: NodeHome, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._home, self._clock = home, clock
-        self._approved: set[str] = set()
+        self._bundles: dict[int, str] = {}
         self._told: set[str] = set()
         self._last_message = -BUSY_SECONDS
         self.refusals = 0
@@ -97,9 +108,9 @@ class Gate:
         try:
             match path.removeprefix(FLEET_PREFIX):
                 case "get-run":
-                    self._look_at_run(found.content)
+                    self._look_at_run(body, found.content)
                 case "get-fab":
-                    self._look_at_bundle(found.content)
+                    self._look_at_bundle(body, found.content)
                 case "pull-messages":
                     return await self._with_message(path, body, headers, found)
         except (NotApproved, DecodeError) as error:
@@ -107,16 +118,19 @@ class Gate:
             return Response(b"not approved by the partner\n", status_code=403)
         return found
 
-    def _look_at_run(self, content: bytes) -> None:
-        run = GetRunResponse.FromString(content).run
+    def _look_at_run(self, body: bytes, content: bytes) -> None:
+        asked, run = GetRunRequest.FromString(body).run_id, GetRunResponse.FromString(content).run
+        self._bundles.pop(asked, None)
+        if run.run_id != asked:
+            raise NotApproved("the coordinator answered with another run than the node asked for. Tell the coordinator")
         check_run(self._home, run)
-        self._approved.add(run.fab_hash)
+        self._bundles[asked] = run.fab_hash
 
-    def _look_at_bundle(self, content: bytes) -> None:
+    def _look_at_bundle(self, body: bytes, content: bytes) -> None:
         sha256 = sha256_of(GetFabResponse.FromString(content).fab.content)
-        if sha256 not in self._approved:
-            raise NotApproved(f"the coordinator sent software {sha256[:16]}…, which no approved run named. It was not "
-                              "run. Tell the coordinator")
+        if sha256 != self._bundles.get(GetFabRequest.FromString(body).run_id):
+            raise NotApproved(f"the coordinator sent software {sha256[:16]}…, and not what was approved for the run. "
+                              "It was not run. Tell the coordinator")
 
     async def _with_message(self, path: str, body: bytes, headers: dict[str, str], found: httpx.Response
                             ) -> httpx.Response:
@@ -136,5 +150,7 @@ class Gate:
         self.refusals += 1
         # The node asks again and again; the partner is told once.
         if words not in self._told:
+            if len(self._told) >= _TOLD:
+                self._told.clear()
             self._told.add(words)
             log.warning("refused at the gate: %s", words)

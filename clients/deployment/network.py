@@ -3,7 +3,7 @@
 ```
 invitation.json     from the coordinator: its address and its authority
 coordinator.crt     the authority by which its server is known
-node.key, node.pub  the node's own key, for Flower
+node.key            the node's own key, for Flower (0600)
 ca.*, server.*      for the way between the node and its gate, on this machine alone
 superexec.secret    what lets the executor in (0600)
 ```
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clients.node import NodeHome
-from federation.deployment.certificates import make_authority, make_node_key, make_server_certificate
+from federation.deployment.certificates import make_authority, make_node_key, make_server_certificate, node_public_key
 from federation.deployment.exchange import Enrolment, Invitation
 from federation.errors import InputError
 from federation.identity import write_secret
@@ -94,7 +94,7 @@ def join(home: NodeHome, invitation_file: Path, *, new_key: bool = False) -> Enr
     folder.mkdir(mode=0o700, exist_ok=True)
     if new_key or not (folder / "node.key").is_file():
         make_node_key(folder)
-    if not (folder / "server.key").is_file():
+    if not (folder / "server.crt").is_file():  # which is written last
         make_authority(folder, f"{home.settings.name} gate")
         make_server_certificate(folder, (), days=3650)
     if not (folder / "superexec.secret").is_file():
@@ -112,4 +112,4 @@ def enrolment_of(home: NodeHome) -> Enrolment:
     entry = RosterEntry(name=mine.name, kind=mine.kind, slots=mine.slots, regions=mine.regions,
                         declared_prevalence=mine.declared_prevalence, public_key=key.public)
     return Enrolment.sign(key, entry=entry, synthetic=mine.synthetic,
-                          node_key=(home.path / "network" / "node.pub").read_text(encoding="ascii"))
+                          node_key=node_public_key(home.path / "network"))

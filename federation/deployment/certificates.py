@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -59,23 +60,24 @@ def make_server_certificate(folder: Path, hosts: Sequence[str], *, now: datetime
         folder: holds `ca.crt` and `ca.key`.
         hosts: names and addresses by which the server is reached; those of this machine are added.
         now: replaced in tests.
-        days: how long it holds.
+        days: how long it holds, at most: never longer than the authority.
 
     Raises:
-        InputError: if there is no authority.
+        InputError: if there is no authority, or its time is over.
     """
-    authority = x509.load_pem_x509_certificate(_authority_bytes(folder))
-    signer = serialization.load_pem_private_key(read_secret(folder / "ca.key"), password=None)
-    if not isinstance(signer, ec.EllipticCurvePrivateKey):
-        raise InputError(str(folder / "ca.key"), "is not an elliptic curve key", remedy="bring it back from a backup")
+    authority, signer = _authority(folder)
     key = ec.generate_private_key(ec.SECP384R1())
     start = (now or datetime.now(UTC)) - _BACKDATED
+    end = min(start + timedelta(days=days), authority.not_valid_after_utc)
+    if end <= start + _BACKDATED:
+        raise InputError(str(folder / "ca.crt"), "the authority's own time is over",
+                         remedy="make a new home with `leelight coordinator init`; partners have to join it anew")
     names = [_general_name(host) for host in dict.fromkeys([*hosts, "localhost", "127.0.0.1"])]
     certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, (hosts[0] if hosts else "localhost")[:64])]))
         .issuer_name(authority.subject).public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(start).not_valid_after(start + timedelta(days=days))
+        .not_valid_before(start).not_valid_after(end)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs=False), critical=True)
@@ -87,12 +89,26 @@ def make_server_certificate(folder: Path, hosts: Sequence[str], *, now: datetime
 
 
 def make_node_key(folder: Path) -> None:
-    """Write a SuperNode's key pair, as Flower wants it: `node.key` (0600) and `node.pub`, P-384 in OpenSSH's format."""
+    """Write a SuperNode's key, as Flower wants it: `node.key` (0600), P-384 in OpenSSH's format."""
     key = ec.generate_private_key(ec.SECP384R1())
     replace_private(folder / "node.key", key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()))
-    (folder / "node.pub").write_bytes(key.public_key().public_bytes(
-        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH) + b"\n")
+
+
+def node_public_key(folder: Path) -> str:
+    """The public part of `node.key`, in one line.
+
+    Raises:
+        InputError: if the key is missing, others can read it, or it is none.
+    """
+    path = folder / "node.key"
+    try:
+        key = serialization.load_ssh_private_key(read_secret(path), password=None)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(str(path), "is not a node's key", remedy="join again with --new-key") from None
+    return key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
 def check_node_public_key(text: str) -> str:
@@ -101,7 +117,10 @@ def check_node_public_key(text: str) -> str:
     Raises:
         ValueError: if it is not.
     """
-    key = serialization.load_ssh_public_key(text.strip().encode("ascii"))
+    try:
+        key = serialization.load_ssh_public_key(text.strip().encode("ascii"))
+    except Exception:  # noqa: BLE001  the library has many kinds of errors for what is damaged
+        raise ValueError("not a key in OpenSSH's format") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise ValueError("not a P-384 key")
     return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
@@ -113,8 +132,14 @@ def check_authority(pem: str) -> x509.Certificate:
     Raises:
         ValueError: if it is none, or its time has not come or is over.
     """
-    certificate = x509.load_pem_x509_certificate(pem.encode("ascii"))
-    if not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode("ascii"))
+        is_authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        is_authority = False
+    except Exception:  # noqa: BLE001  the library has many kinds of errors for what is damaged
+        raise ValueError("not a certificate") from None
+    if not is_authority:
         raise ValueError("not the certificate of an authority")
     if not certificate.not_valid_before_utc <= datetime.now(UTC) <= certificate.not_valid_after_utc:
         raise ValueError("its time has not come or is over")
@@ -135,11 +160,22 @@ def days_left(certificate: Path) -> float:
     return (ends - datetime.now(UTC)).total_seconds() / 86_400
 
 
-def _authority_bytes(folder: Path) -> bytes:
+def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    back = "bring it back from a backup"
     try:
-        return (folder / "ca.crt").read_bytes()
+        certificate = x509.load_pem_x509_certificate((folder / "ca.crt").read_bytes())
     except OSError:
-        raise InputError(str(folder / "ca.crt"), "is not there", remedy="bring it back from a backup") from None
+        raise InputError(str(folder / "ca.crt"), "is not there", remedy=back) from None
+    except ValueError:
+        raise InputError(str(folder / "ca.crt"), "cannot be read as a certificate", remedy=back) from None
+    secret = read_secret(folder / "ca.key")
+    try:
+        key = serialization.load_pem_private_key(secret, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise InputError(str(folder / "ca.key"), "cannot be read as a key", remedy=back) from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        raise InputError(str(folder / "ca.key"), "is not the key of ca.crt beside it", remedy=back)
+    return certificate, key
 
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:

@@ -6,6 +6,7 @@ coordinator's key is pinned when a partner's home is made, the partner's is read
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -19,7 +20,9 @@ from federation.identity import SigningKey, verify
 from federation.plan_parts import Hex32, RosterEntry, Slug
 
 Kind = TypeVar("Kind", bound="_Signed")
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
 _MAX_BYTES = 64_000
 Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 
@@ -31,8 +34,11 @@ def check_address(text: str) -> str:
         ValueError: if it is not.
     """
     host, _, port = text.rpartition(":")
-    if not _HOST.fullmatch(host) or not port.isdigit() or not 1 <= int(port) <= 65_535:
+    if not _HOST.fullmatch(host) or len(host) > 253 or not _PORT.fullmatch(port) or int(port) > 65_535:
         raise ValueError(f"{text!r} is not host:port")
+    if re.fullmatch(r"[0-9.]+", host):
+        # An address in numbers, and not a name that looks like one.
+        ipaddress.IPv4Address(host)
     return text
 
 

@@ -48,15 +48,18 @@ class Keeper:
         """
         handle = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if not locked_within(handle, 0.0):
+            # Who looks whether a keeper runs holds the lock for a moment.
+            if not locked_within(handle, 1.0):
                 raise InputError(str(self.folder.parent), f"{self._what} is running already",
                                  remedy="stop the other one first, or look at it with `status`")
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, self._stop.set)
-            yield
+            try:
+                yield
+            finally:
+                (self.folder / _STATE).unlink(missing_ok=True)
         finally:
-            (self.folder / _STATE).unlink(missing_ok=True)
             os.close(handle)
 
     def tell(self, **facts: Any) -> None:
@@ -99,7 +102,7 @@ def running_state(home: Path) -> dict[str, Any] | None:
     except OSError:
         return None
     try:
-        if locked_within(handle, 0.0):
+        if locked_within(handle, 0.0, to_read=True):
             return None
         found: dict[str, Any] = json.loads((folder / _STATE).read_bytes())
         return found

@@ -1,16 +1,20 @@
 """A reverse proxy that knows a handful of paths and nothing else: the edge of a coordinator, the gate of a partner.
 
 Everything that is not listed is refused before it is read. What is listed passes if it is small enough and does not
-come too often, and a side may look at an answer before it goes on (a partner's gate looks at bundles).
+come too often, and a side may look at an answer before it goes on (a partner's gate looks at bundles). Of answers, only
+those pass that were looked at, and plain errors: a node follows a redirection to wherever it leads, and takes any
+status from 200 to 299 for an answer.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ssl import SSLContext
 from typing import Final
 
@@ -26,8 +30,9 @@ FLEET_PATHS: Final = frozenset(FLEET_PREFIX + name for name in (
     "activate-node", "deactivate-node", "send-node-heartbeat", "pull-messages", "push-messages", "get-run", "get-fab",
     "push-object", "pull-object", "confirm-message-received"))
 """What a node needs. Registering nodes is the coordinator's business, and not done from outside."""
-_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host",
+_HOP: Final = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host", "expect",
                          "proxy-authenticate", "proxy-authorization", "content-length"})
+"""Headers between two neighbours, that a proxy keeps to itself (RFC 9110, 7.6.1)."""
 _SOURCES: Final = 4096
 log = logging.getLogger("leelight.proxy")
 
@@ -41,12 +46,14 @@ class Limits:
         requests_a_second: from one source, on average.
         burst: requests that one source may send at once.
         seconds: for an answer of the server behind.
+        body_seconds: for a request's body to come in whole.
     """
 
     body_bytes: int = 64_000_000
     requests_a_second: float = 50.0
     burst: int = 200
     seconds: float = 60.0
+    body_seconds: float = 600.0
 
 
 class Buckets:
@@ -77,6 +84,10 @@ class TooLarge(Exception):
     """A body beyond the limit."""
 
 
+class Unusable(Exception):
+    """An answer that is neither 200 nor an error, or is packed."""
+
+
 class Proxy:
     """An ASGI application in front of one server.
 
@@ -92,6 +103,8 @@ class Proxy:
     def __init__(self, upstream: str, *, tls: SSLContext, paths: Collection[str], limits: Limits,
                  look: Look | None = None, health: str | None = None) -> None:
         self._client = httpx.AsyncClient(base_url=upstream, verify=tls, timeout=limits.seconds, trust_env=False,
+                                         # One jar for all who ask: nothing may go in.
+                                         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
                                          limits=httpx.Limits(max_connections=256, max_keepalive_connections=64))
         self._paths, self._limits, self._look, self._health = frozenset(paths), limits, look, health
         self._buckets = Buckets(limits)
@@ -109,16 +122,20 @@ class Proxy:
 
     async def answer(self, request: Request) -> Response:
         """What one request gets."""
-        path = request.url.path
+        # As it was sent: no decoding, no host and no query can make a listed path of another.
+        path, query = request.scope["path"], request.scope["query_string"]
+        if request.scope.get("raw_path", path.encode()) != path.encode() or query:
+            path = ""
         if path == self._health and request.method == "GET":
             return Response(b"ok\n", media_type="text/plain")
-        if path not in self._paths or request.method != "POST" or request.url.query:
+        if path not in self._paths or request.method != "POST":
             return Response(b"not here\n", status_code=404, media_type="text/plain")
         if not self._buckets.allows(request.client.host if request.client else ""):
             # 503, as a node tries that again and takes anything else for a refusal.
             return Response(b"too many requests\n", status_code=503, headers={"retry-after": "1"})
         try:
-            body = await self._read(request)
+            async with asyncio.timeout(self._limits.body_seconds):
+                body = await self._read(request)
             headers = dict(request.headers)
             found = await self.forward(path, body, headers)
             seen: httpx.Response | Response = found
@@ -126,9 +143,11 @@ class Proxy:
                 seen = await self._look(path, body, headers, found)
         except TooLarge:
             return Response(b"too large\n", status_code=413)
+        except TimeoutError:
+            return Response(b"too slow\n", status_code=503, headers={"connection": "close"})
         except ClientDisconnect:
             return Response(status_code=499)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, Unusable) as error:
             log.warning("no answer from behind for %s: %s", path, type(error).__name__)
             return Response(b"nobody answers\n", status_code=502)
         return seen if isinstance(seen, Response) else _passed_on(seen)
@@ -138,12 +157,15 @@ class Proxy:
 
         Raises:
             TooLarge: if its answer is beyond the limit.
+            Unusable: if its answer cannot be passed on.
             httpx.HTTPError: if it does not answer.
         """
-        kept = {name: value for name, value in headers.items() if name.lower() not in _HOP}
-        async with self._client.stream("POST", path, content=body, headers=kept) as found:
+        async with self._client.stream("POST", path, content=body, headers=_asked_with(headers)) as found:
+            # What was packed small can be of any size unpacked, so nothing packed is asked for.
+            if (found.status_code != 200 and found.status_code < 400) or "content-encoding" in found.headers:
+                raise Unusable
             held = bytearray()
-            async for part in found.aiter_bytes():
+            async for part in found.aiter_raw():
                 held += part
                 if len(held) > self._limits.body_bytes:
                     raise TooLarge
@@ -152,7 +174,8 @@ class Proxy:
     async def _read(self, request: Request) -> bytes:
         held = bytearray()
         declared = request.headers.get("content-length", "0")
-        if not declared.isdigit() or int(declared) > self._limits.body_bytes:
+        # Python reads digits of other scripts as numbers, too, and refuses to read very long ones.
+        if not declared.isdecimal() or len(declared) > 12 or int(declared) > self._limits.body_bytes:
             raise TooLarge
         async for part in request.stream():
             held += part
@@ -161,7 +184,16 @@ class Proxy:
         return bytes(held)
 
 
+def _asked_with(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    own = _HOP | {"accept-encoding"} | {name.strip().lower() for name in headers.get("connection", "").split(",")}
+    kept = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
+            if name.lower() not in own]
+    return [*kept, (b"accept-encoding", b"identity")]
+
+
 def _passed_on(found: httpx.Response) -> Response:
-    # The body was decoded on the way in, so its encoding is not passed on.
-    headers = {name: value for name, value in found.headers.items() if name.lower() not in _HOP | {"content-encoding"}}
-    return Response(found.content, status_code=found.status_code, headers=headers)
+    own = _HOP | {name.strip().lower() for name in found.headers.get("connection", "").split(",")}
+    answer = Response(found.content, status_code=found.status_code)
+    answer.raw_headers += [(name, value) for name, value in found.headers.raw
+                           if name.decode("latin-1").lower() not in own]
+    return answer

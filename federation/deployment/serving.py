@@ -51,7 +51,8 @@ async def served(app: Any, listener: socket.socket, *, certificate: Path | None 
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="off", server_header=False, date_header=False,
         ssl_certfile=certificate, ssl_keyfile=key, timeout_graceful_shutdown=_CLOSE_SECONDS, timeout_keep_alive=75,
-        h11_max_incomplete_event_size=65_536)
+        # The parser that bounds headers, and no protocol besides HTTP.
+        http="h11", h11_max_incomplete_event_size=65_536, ws="none")
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:

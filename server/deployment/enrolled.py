@@ -27,7 +27,13 @@ class Enrolled:
         Raises:
             InputError: if a file was changed.
         """
-        return tuple(Enrolment.read(path) for path in sorted(self.folder.glob("*.json")))
+        found = []
+        for path in sorted(self.folder.glob("*.json")):
+            found.append(Enrolment.read(path))
+            if path.stem != found[-1].entry.name:
+                raise InputError(str(path), f"is the enrolment of {found[-1].entry.name}",
+                                 remedy="bring the folder back from a backup")
+        return tuple(found)
 
     def revoked(self) -> tuple[Enrolment, ...]:
         """Everybody who was turned away, by name."""
@@ -76,11 +82,11 @@ class Enrolled:
         Raises:
             InputError: if nobody of that name is enrolled.
         """
-        path = self.folder / f"{name}.json"
-        if not path.is_file():
-            known = ", ".join(one.entry.name for one in self.partners()) or "nobody"
-            raise InputError(name, "is not enrolled", bound=known, remedy="give one of these names")
-        found = Enrolment.read(path)
+        partners = {one.entry.name: one for one in self.partners()}
+        if name not in partners:
+            raise InputError(name, "is not enrolled", bound=", ".join(partners) or "nobody",
+                             remedy="give one of these names")
+        path, found = self.folder / f"{name}.json", partners[name]
         gone = self.folder / "revoked"
         gone.mkdir(mode=0o700, exist_ok=True)
         self._home.journal().append(PartnerRevoked(partner=name, public_key=found.entry.public_key))

@@ -320,6 +320,18 @@ def test_pauses_grow_while_nothing_comes_and_end_at_half_a_second(no_sleep: list
     assert no_sleep[-1] == pytest.approx(0.5)
 
 
+@pytest.mark.parametrize("over", [0, 1])
+@pytest.mark.parametrize("part", ["payload", "arrays", "table"])
+def test_what_is_too_large_is_not_unpacked_whoever_signed_it(part: str, over: int) -> None:
+    most = most_bytes(PLAN)
+    held: Any = {"payload": bytes(most + over), "arrays": {"w": np.zeros(most // 4 + over, dtype=np.float32)},
+                 "table": np.zeros(most // 8 + over, dtype=np.int64)}[part]
+    partners, _ = met(ScriptedGrid(three() | {2: lambda request, action: partner(
+        1, **({} if action == HELLO else {part: held}))(request, action)}))
+    found = ask(partners)
+    assert ("partner-1" in found.accepted, found.refused) == ((False, {"partner-1": "failed"}) if over else (True, {}))
+
+
 def test_the_most_that_is_unpacked_is_more_than_any_honest_reply() -> None:
     large = make_plan(30, slots=64)
     for plan in (PLAN, large):

@@ -249,6 +249,14 @@ def test_tables_that_are_not_the_plans_are_damage(tmp_path: Path, vector: np.nda
         Checkpoint(tmp_path, PLAN)
 
 
+def test_tables_that_were_changed_are_damage(tmp_path: Path) -> None:
+    with Checkpoint(tmp_path, PLAN) as kept:
+        kept.table_done(Measured(vector=TableLayout(PLAN).empty(), partners=("partner-0",)), report("table"))
+    write("UPDATE measured SET partners = ?", '["partner-1"]')(tmp_path)
+    with pytest.raises(InputError, match="no run of this plan"):
+        Checkpoint(tmp_path, PLAN)
+
+
 def test_an_answer_to_no_exchange_is_damage(tmp_path: Path) -> None:
     until(tmp_path, Stage.KEYS, closed=1)
     write("INSERT INTO answer VALUES ('other', 'partner-0', x'00')")(tmp_path)
