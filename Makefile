@@ -11,7 +11,7 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 
-.PHONY: simulate test lint types layers unit long coverage bars browser clean
+.PHONY: simulate test lint types layers unit long coverage bars browser nginx clean
 
 simulate: $(VENV)/.installed
 	$(BIN)/leelight simulate $(ARGS)
@@ -31,11 +31,11 @@ unit: $(VENV)/.developed browser
 	$(PYTEST)
 
 # Whole federations again and again, and people with very many records.
-long: $(VENV)/.developed browser
+long: $(VENV)/.developed browser nginx
 	$(PYTEST) -m long
 
 # Tracing makes the tests half as slow again.
-coverage: $(VENV)/.developed browser
+coverage: $(VENV)/.developed browser nginx
 	$(PYTEST) -m "" --cov --cov-report=term:skip-covered
 
 # The accuracy bars on real texts; takes a few minutes and needs DATA=folder of the public sets.
@@ -46,6 +46,11 @@ browser:
 	@command -v chromium >/dev/null || { \
 	  echo "Chromium is needed for the browser tests; installing Debian's package."; \
 	  apt-get update -qq && apt-get install -y -qq chromium chromium-driver >/dev/null; }
+
+nginx:
+	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { \
+	  echo "nginx is needed for the tests of the proxy; installing Debian's package."; \
+	  apt-get update -qq && apt-get install -y -qq nginx >/dev/null; }
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

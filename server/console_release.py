@@ -35,6 +35,31 @@ def release() -> None:
     """A release, from a draft to its publication."""
 
 
+@app.command("make-key")
+def make_key(
+    file: Annotated[Path, typer.Argument(help="The file to write; it must not be there.")], as_json: AsJson = False,
+) -> None:
+    """Make the key of one person who signs releases, on that person's own machine, and print its public half.
+
+    Exit code 0: made. 2: there is a file already, or it cannot be written; nothing is overwritten.
+    """
+    with _told():
+        from federation.identity import SigningKey
+
+        key = SigningKey.generate()
+        try:
+            key.save(file)
+        except FileExistsError:
+            raise InputError(str(file), "is there already", bound="a new file",
+                             remedy="name another file; a key is never overwritten") from None
+        _say({"file": str(file), "public_key": key.public}, as_json=as_json, words=f"""Your key is in {file}.
+
+What to do now
+  1. Keep the file where only you can open it, and a copy in another such place. Give it to nobody.
+  2. Read your public key to whoever makes the plan, by telephone:
+       {key.public}""")
+
+
 @app.command()
 def draft(
     home: Home,

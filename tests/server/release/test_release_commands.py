@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from federation.identity import write_secret
+from federation.identity import SigningKey, write_secret
 from leelight import audit_app
 from server.console_release import app
 from server.coordinator import CoordinatorHome
@@ -37,6 +37,18 @@ def keys(tmp_path: Path) -> Path:
         write_secret(folder / name, name.encode().ljust(32, b"."))
     write_secret(folder / "stranger", b"s" * 32)
     return folder
+
+
+def test_a_signer_s_key_is_made_once_and_signs(tmp_path: Path) -> None:
+    file = tmp_path / "anna.key"
+    made = release("make-key", file, "--json")
+    assert made.exit_code == 0, made.output
+    assert json.loads(made.stdout) == {"file": str(file), "public_key": SigningKey.load(file).public}
+    before = file.read_bytes()
+    again = release("make-key", file)
+    assert (again.exit_code, "never overwritten" in again.stderr, file.read_bytes() == before) == (2, True, True)
+    nowhere = release("make-key", tmp_path / "nowhere" / "anna.key")
+    assert (nowhere.exit_code, nowhere.stdout) == (2, "")
 
 
 def test_from_a_draft_to_an_audit(drafted: CoordinatorHome, keys: Path) -> None:
