@@ -73,7 +73,7 @@ def _evidence(measurements: Path | None, salt: Path | None) -> Evidence | None:
 
 def as_text(report: Report) -> str:
     """A report in words, a line a check."""
-    lines = []
+    lines = [report.about, ""] if report.about else []
     for check in report.checks:
         lines.append(f"{_MARKS[check.outcome]:<12} {check.holds}")
         lines += [f"{'':<12} {finding.file}: {finding.words}" for finding in check.findings]

@@ -155,7 +155,9 @@ def publish(
                        _date("--released-on", released_on))
         _say({"path": str(path)}, as_json=as_json, words=(
             f"Published: {path}\nGive away the whole folder. Anybody can check it:\n"
-            f"  leelight audit release {path} --coordinator-key {coordinator.signing_key().public}"))
+            f"  leelight audit release {path} --coordinator-key {coordinator.signing_key().public}\n"
+            "Let people have that key by another way than the folder, such as your own web page: whoever changed the "
+            "one could have changed the other."))
 
 
 def _open(path: Path) -> CoordinatorHome:

@@ -34,10 +34,10 @@ def test_a_sound_journal_in_words(journal: Path) -> None:
     result = run(journal, "--key", KEY.public)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
-        "All that can be checked holds: 7 entries of ngo-shelter (partner), 2026-03-01 to 2026-03-01.",
-        "  opened 1, plan_declined 1, plan_approved 1, answered 3, refused 1",
+        "All that can be checked holds: 9 entries of ngo-shelter (partner), 2026-03-01 to 2026-03-01.",
+        "  opened 1, plan_declined 1, plan_approved 1, answered 3, refused 1, erased 1, left 1",
         f"Signed by {KEY.public}, the key that was given.",
-        "The end is anchored: the head names entry 6, the last."]
+        "The end is anchored: the head names entry 8, the last."]
 
 
 def test_what_could_not_be_checked_is_said(journal: Path) -> None:
@@ -45,7 +45,7 @@ def test_what_could_not_be_checked_is_said(journal: Path) -> None:
     result = run(journal)
     assert result.exit_code == 0
     assert "the key that the journal names itself. Hold it against" in result.stdout
-    assert "The end is not anchored: entries after 6 could have been cut off" in result.stdout
+    assert "The end is not anchored: entries after 8 could have been cut off" in result.stdout
 
 
 def test_a_head_from_elsewhere_is_used_instead(journal: Path, tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_head_from_elsewhere_is_used_instead(journal: Path, tmp_path: Path) ->
     elsewhere.write_bytes(Head.of(history()[3].anchor, KEY).to_json())
     older = run(journal, "--head", elsewhere)
     assert older.exit_code == 0
-    assert "The head names entry 3; entries after 6 could have been cut off." in older.stdout
+    assert "The head names entry 3; entries after 8 could have been cut off." in older.stdout
     elsewhere.write_bytes(Head.of(history(PARTNERS[::-1])[3].anchor, KEY).to_json())
     rewritten = run(journal, "--head", elsewhere)
     assert rewritten.exit_code == 1
@@ -67,7 +67,7 @@ def test_what_is_wrong_is_named_with_file_and_line(journal: Path) -> None:
         "line 4: was edited, or is signed by another key": [*lines[:3], lines[3].replace(b"train", b"table"),
                                                             *lines[4:]],
         "line 3: holds entry 3 where 2 belongs: 1 missing before it": [*lines[:2], *lines[3:]],
-        "line 7: is not there, and the journal went on at least to entry 6": lines[:-1],
+        "line 9: is not there, and the journal went on at least to entry 8": lines[:-1],
         "line 3: repeats line 2": [*lines[:2], lines[1], *lines[2:]]}
     for words, changed in cases.items():
         journal.write_bytes(b"".join(changed))
@@ -91,17 +91,18 @@ def test_for_machines(journal: Path, tmp_path: Path) -> None:
     told = json.loads(run(journal, "--key", KEY.public, "--json").stdout)
     end = history()[-1]
     assert told == {
-        "file": str(journal), "sound": True, "entries": 7, "owner": "ngo-shelter", "side": "partner",
-        "public_key": KEY.public, "key_was_given": True, "anchored": 6, "first": told["first"], "last": told["last"],
-        "acts": {"opened": 1, "plan_declined": 1, "plan_approved": 1, "answered": 3, "refused": 1},
+        "file": str(journal), "sound": True, "entries": 9, "owner": "ngo-shelter", "side": "partner",
+        "public_key": KEY.public, "key_was_given": True, "anchored": 8, "first": told["first"], "last": told["last"],
+        "acts": {"opened": 1, "plan_declined": 1, "plan_approved": 1, "answered": 3, "refused": 1,
+                 "erased": 1, "left": 1},
         "end": told["end"], "problem": None}
     assert told["end"]["sequence"] == end.sequence
     journal.write_bytes(journal.read_bytes()[:-1])
     result = run(journal, "--json")
     assert result.exit_code == 1
     told = json.loads(result.stdout)
-    assert (told["sound"], told["entries"], told["anchored"]) == (False, 6, None)
-    assert (told["problem"]["line"], told["problem"]["fault"]) == (7, "incomplete")
+    assert (told["sound"], told["entries"], told["anchored"]) == (False, 8, None)
+    assert (told["problem"]["line"], told["problem"]["fault"]) == (9, "incomplete")
     (tmp_path / "empty.jsonl").write_bytes(b"")
     result = run(tmp_path / "empty.jsonl", "--json")
     assert result.exit_code == 1
@@ -114,7 +115,7 @@ def test_a_coordinators_journal_is_checked_the_same(tmp_path: Path) -> None:
     path.write_bytes(as_file(history(COORDINATORS, owner="coordinator", side=Side.COORDINATOR)))
     result = run(path)
     assert result.exit_code == 0
-    assert "8 entries of coordinator (coordinator)" in result.stdout
+    assert "10 entries of coordinator (coordinator)" in result.stdout
     assert "release_published 1" in result.stdout
 
 
@@ -145,4 +146,4 @@ def test_it_is_a_command_of_its_own_among_audits(journal: Path) -> None:
     assert "journal" in leelight("audit", "--help").stdout
     result = leelight("audit", "journal", str(journal))
     assert result.returncode == 0, result.stderr
-    assert "7 entries of ngo-shelter" in result.stdout
+    assert "9 entries of ngo-shelter" in result.stdout

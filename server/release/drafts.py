@@ -181,8 +181,8 @@ def find_draft(home: CoordinatorHome, name: str | None = None) -> Draft:
     out = published(home)
     raise InputError("draft" if name is None else name, "there is no such draft that could be published",
                      bound=f"drafts that are neither published nor withdrawn: {known}",
-                     remedy="make one with `leelight release draft`"
-                            + (f"; what was published last is in {out[-1].path}" if out else ""))
+                     remedy=f"nothing, if it is what was published last: {out[-1].path}. A release of another study is "
+                            "made with `leelight release draft`" if out else "make one with `leelight release draft`")
 
 
 def check_draft(home: CoordinatorHome, draft: Draft) -> None:

@@ -45,13 +45,16 @@ class Opened:
         """Read every file that belongs to a bundle.
 
         Raises:
-            InputError: if there is no such folder.
+            InputError: if there is no such folder, or it holds nothing of a release.
         """
         try:
             names = {path.name: path for path in folder.iterdir()}
         except OSError as error:
             raise InputError(str(folder), f"cannot be read as a folder ({error.strerror})",
                              remedy="give the folder of a release") from None
+        if not names.keys() & set(ALL):
+            raise InputError(str(folder), "is not the folder of a release: no file of one is in it",
+                             remedy="give the folder that holds release.json")
         files: dict[str, bytes] = {}
         problems = [Finding(file=name, words="does not belong to a release") for name in sorted(set(names) - set(ALL))]
         for name in ALL:

@@ -41,9 +41,14 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """The outcome of every check, in the order in which they were made."""
+    """The outcome of every check, in the order in which they were made.
+
+    Attributes:
+        about: what was checked, in a line; empty if the release cannot be read.
+    """
 
     checks: tuple[Check, ...]
+    about: str = ""
 
     @property
     def sound(self) -> bool:
@@ -52,7 +57,7 @@ class Report:
 
     def as_json(self) -> dict[str, Any]:
         """For machines."""
-        return {"sound": self.sound, "checks": [asdict(check) for check in self.checks]}
+        return {"about": self.about, "sound": self.sound, "checks": [asdict(check) for check in self.checks]}
 
 
 class NotCheckable(Exception):

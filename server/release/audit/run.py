@@ -72,14 +72,26 @@ def audit_release(folder: Path, *, coordinator_key: str | None = None, previous:
         ("measurements", "The numbers shown are those that were measured, and what is withheld had to be.",
          lambda: figures.check_measurements(opened, shown, earlier)),
     )
-    return Report(checks=tuple(outcome_of(name, holds, look()) for name, holds, look in checks))
+    return Report(checks=tuple(outcome_of(name, holds, look()) for name, holds, look in checks), about=_about(opened))
+
+
+def _about(opened: Opened) -> str:
+    """Which release this is, by its own account, and whether it describes the world."""
+    try:
+        content = opened.content
+    except NotCheckable:
+        return ""
+    marks = [word for word, holds in ((content["label"], True), ("a rehearsal", content["privacy"]["rehearsal"]),
+                                      ("regions drawn at random", content["regions_drawn"])) if holds]
+    return (f"{content['study']}, {content['period']['start']} to {content['period']['end']}, released on "
+            f"{content['released_on']} ({', '.join(marks)})")
 
 
 def _check_previous(opened: Opened, before: Opened | None) -> Iterator[Finding]:
     named = opened.content["previous_release_sha256"]
     if before is None:
         if named is None:
-            return
+            raise NotCheckable(RELEASE, "names no release before it: it says that it is the first of its kind")
         raise NotCheckable(RELEASE, f"follows release {named}, which was not given: what it says of trends was "
                            "not checked")
     if named != content_sha256(before.content):

@@ -76,7 +76,8 @@ def test_from_a_draft_to_an_audit(drafted: CoordinatorHome, keys: Path) -> None:
     report = audit(folder, "--coordinator-key", COORDINATOR.public.upper(), "--previous",
                    sorted(drafted.releases.iterdir())[0])
     assert report.exit_code == 0, report.output
-    assert report.stdout.count("\nok ") == 14
+    assert "(SYNTHETIC, a rehearsal)" in report.stdout.splitlines()[0]
+    assert report.stdout.count("\nok ") == 15
     assert "Nothing failed. 1 could not be made; they say why." in report.stdout
 
 
@@ -136,8 +137,12 @@ def test_what_an_audit_cannot_use(bundle: Path, arguments: tuple[str, ...], word
 def test_there_is_something_to_audit(tmp_path: Path) -> None:
     assert audit(tmp_path / "nowhere").exit_code == 2
     empty = audit(tmp_path)
-    assert empty.exit_code == 1
-    assert "release.json: is missing" in empty.stdout
+    assert empty.exit_code == 2
+    assert "is not the folder of a release" in empty.stderr
+    (tmp_path / "plan.json").write_text("{}")
+    broken = audit(tmp_path)
+    assert broken.exit_code == 1
+    assert "release.json: is missing" in broken.stdout
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
