@@ -11,7 +11,7 @@ export FLWR_TELEMETRY_ENABLED := 0
 export FLWR_DISABLE_UPDATE_CHECK := 1
 export FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION := 1
 
-.PHONY: simulate test lint types layers unit long coverage bars browser nginx clean
+.PHONY: simulate test lint types layers unit long coverage bars demo-deployment bad-days browser nginx clean
 
 simulate: $(VENV)/.installed
 	$(BIN)/leelight simulate $(ARGS)
@@ -36,7 +36,15 @@ long: $(VENV)/.developed browser nginx
 
 # Tracing makes the tests half as slow again.
 coverage: $(VENV)/.developed browser nginx
-	$(PYTEST) -m "" --cov --cov-report=term:skip-covered
+	$(PYTEST) -m "not bad_days" --cov --cov-report=term:skip-covered
+
+# A coordinator and three partners as processes of their own on loopback; DATA=folder of the public sets, or invented records.
+demo-deployment: $(VENV)/.installed
+	$(BIN)/python -m simulations.deployment $(or $(FOLDER),outputs/deployment-$(shell date +%H%M%S)) $(if $(DATA),--data $(DATA))
+
+# Real processes on bad days: killed, cut off, lied to, intruded on. Twenty minutes, and root for a network of its own.
+bad-days: $(VENV)/.developed
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m bad_days tests/system/test_deployment.py
 
 # The accuracy bars on real texts; takes a few minutes and needs DATA=folder of the public sets.
 bars: $(VENV)/.installed

@@ -35,7 +35,7 @@ from server.deployment.control import Control
 from server.deployment.network import Network
 from simulations.deployment import Deployment, Failed, deployment, in_process
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.bad_days
 SMALL = ("encoder=hashing", "encoder.dimension=128", "training.rounds=2", "simulation.cache=null",
          # Two of three are enough, so that one can be away.
          "study.quorum=2", "study.colluders=0", "study.stage_deadline_seconds=150")
