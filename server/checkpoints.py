@@ -49,13 +49,12 @@ from safetensors.numpy import save
 from federation.canonical import canonical_json, sha256_hex
 from federation.errors import InputError
 from federation.messages import Arrays, check_arrays
-from federation.model import initial_model, model_arrays
 from federation.plan import StudyPlan
 from federation.private_files import replace_private
 from federation.secagg import Stage
 from federation.secure import Purpose, session_seconds
 from federation.statistics import TableLayout
-from server.progress import Measured, Progress, SumAtHand
+from server.progress import Measured, Progress, SumAtHand, first_model
 from server.run_files import RunDatabase, damaged
 from server.stages import REPORT, StageReport
 
@@ -216,7 +215,7 @@ class Checkpoint(Progress):
                 if kept.metadata() != self._metadata(number):
                     damaged(str(path), "belongs to another plan or round")
                 return check_arrays({name: kept.get_tensor(name) for name in kept.keys()},  # noqa: SIM118
-                                    model_arrays(initial_model(self._plan)))
+                                    first_model(self._plan))
         except OSError:
             damaged(str(path), "is missing or cannot be read")
         except (SafetensorError, ValueError) as error:

@@ -18,6 +18,14 @@ from server.stages import StageReport
 MOST_ATTEMPTS = 10**9
 
 
+def first_model(plan: StudyPlan) -> Arrays:
+    """The model that a plan's training starts from."""
+    # Imported here, as torch takes seconds, and most of what a coordinator does needs none.
+    from federation.model import initial_model, model_arrays
+
+    return model_arrays(initial_model(plan))
+
+
 @dataclass(kw_only=True)
 class SumAtHand:
     """A session of secure aggregation as far as it has come.

@@ -16,7 +16,6 @@ import numpy as np
 from flwr.serverapp import Grid
 
 from federation.messages import TABLE, TRAIN, Arrays, Reply, Request, SumRequest, check_arrays, request_sha256
-from federation.model import initial_model, model_arrays
 from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.guarantee import table_variances
@@ -25,7 +24,7 @@ from federation.secure import Purpose, session_of
 from federation.statistics import Measurements, TableLayout
 from server.aggregation import gradient_step, mean_of
 from server.asking import Partners
-from server.progress import Measured, Progress
+from server.progress import Measured, Progress, first_model
 from server.robust import combine
 from server.secure import secure_sum
 from server.stages import Observer, StageReport, StudyStopped
@@ -80,7 +79,7 @@ class RoundLoop:
         done = self._progress
         if done.measured is None:
             self._greet()
-            model = done.recent[-1] if done.recent else model_arrays(initial_model(self._plan))
+            model = done.recent[-1] if done.recent else first_model(self._plan)
             for number in range(done.rounds_done + 1, self._plan.training.rounds + 1):
                 model = self._round(number, model)
             measured = self._count(mean_of(done.recent))
