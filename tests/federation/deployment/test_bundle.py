@@ -74,7 +74,7 @@ def test_it_depends_on_no_machines_way_to_pack_and_holds_no_time_and_no_mode(bui
     with zipfile.ZipFile(BytesIO(built)) as file:
         for one in file.infolist():
             assert one.compress_type == zipfile.ZIP_STORED, "packed bytes differ from library to library"
-        XX
+            assert one.date_time == FAB_DATE
             assert one.external_attr == 0
 
 
