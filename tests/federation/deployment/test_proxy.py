@@ -193,7 +193,8 @@ def test_a_length_and_chunks_together_make_one_request_behind(keys: Path) -> Non
     async def ask() -> list[Asked]:
         async with stand(keys, saying(OK), limits=SMALL) as made:
             for length in ("3", "5", "400"):
-                await made.say(told(f"Content-Length: {length}", "Transfer-Encoding: chunked") + b"0\r\n\r\n" + smuggled)
+                head = told(f"Content-Length: {length}", "Transfer-Encoding: chunked")
+                await made.say(head + b"0\r\n\r\n" + smuggled)
             return made.behind.asked
 
     for one in within(ask()):

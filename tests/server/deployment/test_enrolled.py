@@ -1,0 +1,235 @@
+"""Who is enrolled, who comes back, and whom the SuperLink is told to let in."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from federation.deployment.certificates import make_node_key, node_public_key
+from federation.deployment.exchange import Enrolment
+from federation.errors import InputError
+from federation.identity import SigningKey
+from federation.journal import PartnerEnrolled, PartnerRevoked
+from federation.plan_parts import RosterEntry
+from server.coordinator import CoordinatorHome
+from server.deployment import control as module
+from server.deployment.control import Control, has_ended
+from server.deployment.enrolled import Enrolled
+from server.deployment.running import admit
+from tests.worlds import partner_key, roster
+
+
+def node_key(folder: Path, name: str) -> str:
+    (folder / name).mkdir()
+    make_node_key(folder / name)
+    return node_public_key(folder / name)
+
+
+@pytest.fixture(scope="module")
+def node_keys(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("nodes")
+    return [node_key(folder, str(number)) for number in range(4)]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> CoordinatorHome:
+    return CoordinatorHome.create(tmp_path / "home")
+
+
+@pytest.fixture
+def enrolled(home: CoordinatorHome) -> Enrolled:
+    return Enrolled(home)
+
+
+def enrolment(number: int, node: str, *, key: SigningKey | None = None, **changes: Any) -> Enrolment:
+    key = key or partner_key(number)
+    entry = RosterEntry(**{**dict(roster(number + 1)[number]), "public_key": key.public, **changes})
+    return Enrolment.sign(key, entry=entry, node_key=node, synthetic=True)
+
+
+def take(enrolled: Enrolled, one: Enrolment) -> bool:
+    return enrolled.enrol(one, key=one.entry.public_key)
+
+
+def refused(enrolled: Enrolled, one: Enrolment) -> str:
+    before = sorted((path.name, path.read_bytes()) for path in enrolled.folder.glob("**/*.json"))
+    with pytest.raises(InputError) as caught:
+        take(enrolled, one)
+    assert sorted((path.name, path.read_bytes()) for path in enrolled.folder.glob("**/*.json")) == before
+    return str(caught.value)
+
+
+def test_a_partner_is_enrolled_once_in_the_same_way(home: CoordinatorHome, enrolled: Enrolled, node_keys: list[str]
+                                                   ) -> None:
+    first = enrolment(0, node_keys[0])
+    assert [take(enrolled, first), take(enrolled, first)] == [True, False]
+    assert enrolled.partners() == (first,)
+    changed = enrolment(0, node_keys[0], slots=64)
+    assert take(enrolled, changed)
+    assert enrolled.partners() == (changed,)
+    assert [entry.facts for entry in home.entries()][1:] == [
+        PartnerEnrolled(partner="partner-0", public_key=first.entry.public_key)] * 2
+    assert enrolled.folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(("said", "fits"), [
+    (lambda key: key, True), (lambda key: key[:16], True), (lambda key: key[:40].upper(), True),
+    (lambda key: key[:15], False), (lambda key: "", False), (lambda key: "0" * 16, False),
+    (lambda key: key[:16] + "x", False), (lambda key: key + "0", False), (lambda key: key[1:], False)])
+def test_the_key_has_to_be_as_the_partner_said(enrolled: Enrolled, node_keys: list[str], said: Any, fits: bool) -> None:
+    one = enrolment(0, node_keys[0])
+    if fits:
+        assert enrolled.enrol(one, key=said(one.entry.public_key))
+        return
+    with pytest.raises(InputError, match="--key") as caught:
+        enrolled.enrol(one, key=said(one.entry.public_key))
+    assert "telephone" in caught.value.bound
+    assert enrolled.partners() == ()
+
+
+def test_neither_a_name_nor_a_key_is_taken_twice(enrolled: Enrolled, node_keys: list[str]) -> None:
+    take(enrolled, enrolment(0, node_keys[0]))
+    take(enrolled, enrolment(1, node_keys[1]))
+    assert "the name is that of partner-0" in refused(enrolled, enrolment(0, node_keys[2], key=SigningKey.generate()))
+    assert "the key is that of partner-0" in refused(enrolled, enrolment(2, node_keys[2], key=partner_key(0)))
+    assert "the node key is that of partner-1" in refused(enrolled, enrolment(2, node_keys[1]))
+    assert "the node key is that of partner-1" in refused(enrolled, enrolment(0, node_keys[1]))
+
+
+def test_who_was_turned_away_comes_back_only_as_itself_and_with_another_node_key(
+        home: CoordinatorHome, enrolled: Enrolled, node_keys: list[str]) -> None:
+    first = enrolment(0, node_keys[0])
+    take(enrolled, first)
+    assert enrolled.revoke("partner-0") == first
+    assert (enrolled.partners(), enrolled.revoked()) == ((), (first,))
+    assert isinstance(home.entries()[-1].facts, PartnerRevoked)
+    assert "node key was revoked" in refused(enrolled, first)
+    assert "the name is that of" in refused(enrolled, enrolment(0, node_keys[1], key=SigningKey.generate()))
+    assert "the key is that of" in refused(enrolled, enrolment(1, node_keys[1], key=partner_key(0)))
+    assert "the node key is that of" in refused(enrolled, enrolment(1, node_keys[0]))
+    second = enrolment(0, node_keys[1])
+    assert take(enrolled, second)
+    enrolled.revoke("partner-0")
+    assert enrolled.revoked() == (first, second), "both stay known"
+    assert "node key was revoked" in refused(enrolled, first)
+
+
+@pytest.mark.parametrize("name", ["nobody", "", "revoked/partner-0.1", "../partners/partner-1", "/etc/passwd", "*"])
+def test_only_names_of_enrolled_partners_are_turned_away(enrolled: Enrolled, node_keys: list[str], name: str) -> None:
+    take(enrolled, enrolment(0, node_keys[0]))
+    enrolled.revoke("partner-0")
+    take(enrolled, enrolment(1, node_keys[1]))
+    with pytest.raises(InputError, match="is not enrolled") as caught:
+        enrolled.revoke(name)
+    assert caught.value.bound == "partner-1"
+    assert (len(enrolled.partners()), len(enrolled.revoked())) == (1, 1)
+
+
+def test_a_file_that_was_changed_or_renamed_is_noticed(enrolled: Enrolled, node_keys: list[str]) -> None:
+    take(enrolled, enrolment(0, node_keys[0]))
+    path = enrolled.folder / "partner-0.json"
+    text = path.read_text()
+    path.write_text(text.replace('"slots":32', '"slots":64'))
+    with pytest.raises(InputError, match="changed after it was signed"):
+        enrolled.partners()
+    path.write_text(text)
+    path.rename(enrolled.folder / "partner-1.json")
+    with pytest.raises(InputError, match="is the enrolment of partner-0"):
+        enrolled.partners()
+
+
+# The SuperLink
+
+
+class SuperLink:
+    """Flower's own application, in this process, behind `Control`."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        from flwr.superlink.main import create_app
+
+        self._app = create_app()
+        (home / "ca.crt").write_text("")
+        self.control = Control(home / "control", port=1, authority=home / "ca.crt")
+        monkeypatch.setattr(module, "trusting", lambda _: None)
+        monkeypatch.setattr(module.httpx, "post", self._post)
+        monkeypatch.setattr(self.control, "_run", self._run)
+
+    def _post(self, url: str, *, content: bytes, headers: dict[str, str], **_: Any) -> Any:
+        answer = self._ask(url.removeprefix("https://127.0.0.1:1"), content)
+        return httpx.Response(answer.status_code, content=answer.content, request=httpx.Request("POST", url))
+
+    def _ask(self, path: str, content: bytes) -> httpx.Response:
+        async def ask() -> httpx.Response:
+            async with httpx.AsyncClient(transport=httpx.ASGITransport(self._app), base_url="http://x") as client:
+                return await client.post(path, content=content, headers={"content-type": "application/protobuf"})
+
+        return asyncio.run(ask())
+
+    def _run(self, *arguments: str) -> Any:
+        """What `flwr supernode ...` sends."""
+        import subprocess
+
+        from flwr.cli.supernode.register import try_load_public_key
+        from flwr.proto.control_pb2 import RegisterNodeRequest, UnregisterNodeRequest
+
+        request: Any
+        if arguments[1] == "register":
+            path, request = "register-node", RegisterNodeRequest(
+                public_key=try_load_public_key(Path(arguments[2])), name=arguments[5])
+        else:
+            path, request = "unregister-node", UnregisterNodeRequest(node_id=int(arguments[2]))
+        found = self._ask(f"/v1/control/{path}", request.SerializeToString())
+        ok = found.status_code == 200
+        return subprocess.CompletedProcess(arguments, 0 if ok else 1, '{"success": true}' if ok else found.text, "")
+
+    def inside(self) -> set[tuple[str, str]]:
+        return {(one["name"], one["key"]) for one in self.control.nodes() if one["status"] != "unregistered"}
+
+
+@pytest.fixture
+def superlink(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SuperLink:
+    return SuperLink(tmp_path, monkeypatch)
+
+
+def test_exactly_who_is_enrolled_is_inside(superlink: SuperLink, enrolled: Enrolled, node_keys: list[str]) -> None:
+    take(enrolled, enrolment(0, node_keys[0]))
+    take(enrolled, enrolment(1, node_keys[1]))
+    admit(superlink.control, enrolled)
+    assert superlink.inside() == {("partner-0", node_keys[0]), ("partner-1", node_keys[1])}
+    before = superlink.control.nodes()
+    admit(superlink.control, enrolled)
+    assert superlink.control.nodes() == before, "a coordinator that starts again lets nobody in twice"
+    enrolled.revoke("partner-0")
+    admit(superlink.control, enrolled)
+    assert superlink.inside() == {("partner-1", node_keys[1])}
+    take(enrolled, enrolment(0, node_keys[2]))
+    admit(superlink.control, enrolled)
+    assert superlink.inside() == {("partner-0", node_keys[2]), ("partner-1", node_keys[1])}
+
+
+def test_a_partner_that_joined_with_a_new_key_is_inside_with_that_one_alone(
+        superlink: SuperLink, enrolled: Enrolled, node_keys: list[str]) -> None:
+    take(enrolled, enrolment(0, node_keys[0]))
+    admit(superlink.control, enrolled)
+    take(enrolled, enrolment(0, node_keys[1]))
+    admit(superlink.control, enrolled)
+    assert superlink.inside() == {("partner-0", node_keys[1])}
+
+
+def test_a_superlink_that_does_not_answer_is_said(tmp_path: Path, enrolled: Enrolled) -> None:
+    from federation.deployment.certificates import make_authority
+
+    make_authority(tmp_path, "a")
+    with pytest.raises(InputError, match=r"SuperLink: did not say which nodes are in \(ConnectError\)"):
+        admit(Control(tmp_path / "control", port=1, authority=tmp_path / "ca.crt"), enrolled)
+
+
+@pytest.mark.parametrize(("status", "over"), [
+    ("finished:completed", True), ("finished:failed", True), ("running", False), ("starting", False),
+    ("pending", False), ("unknown", False)])
+def test_which_status_is_an_end(status: str, over: bool) -> None:
+    assert has_ended(status) is over
