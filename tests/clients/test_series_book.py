@@ -294,3 +294,26 @@ def test_without_noise_and_gaps_the_totals_are_those_of_people(tmp_path_factory:
         for row, region, role in seen.values():
             expected[region, role] += FLAGS[row]
         np.testing.assert_array_equal(total, expected)
+
+
+def leave_trace(path: Path, trace: bytes, beside: bytes) -> None:
+    """Write bytes into the unused part of the page that holds others, as SQLite leaves some when it divides pages."""
+    raw, page = bytearray(path.read_bytes()), 4096
+    for start in range(page, len(raw), page):
+        if beside in raw[start:start + page]:
+            # A header of 8 bytes, 2 bytes for each row, and then nothing up to the rows at the end of the page.
+            rows = int.from_bytes(raw[start + 3:start + 5], "big")
+            raw[start + 8 + 2 * rows:start + 8 + 2 * rows + len(trace)] = trace
+    path.write_bytes(raw)
+
+
+def test_no_byte_is_left_in_the_unused_part_of_a_page(tmp_path: Path) -> None:
+    path, unit = tmp_path / "series.sqlite", "ab" * 16
+    with SeriesBook(path) as book:
+        book.count(series(1), {unit: one(), "bob": one()})
+    leave_trace(path, b"a trace", unit.encode())
+    assert b"a trace" in path.read_bytes()
+    with SeriesBook(path) as book:
+        book.forget(unit)
+        assert releases(book.count(series(2), {})) == {1: 1}
+    assert b"a trace" not in path.read_bytes()

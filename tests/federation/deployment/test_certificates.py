@@ -164,7 +164,7 @@ def test_an_authority_whose_time_is_over_makes_none(tmp_path: Path) -> None:
     ("ca.key", ec.generate_private_key(ec.SECP384R1()).private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"x")),
      "cannot be read as a key"),
-])
+], ids=[f"case-{i}" for i in range(7)])
 def test_an_authority_that_is_not_whole_is_refused(tmp_path: Path, name: str, content: bytes | None, words: str
                                                    ) -> None:
     make_authority(tmp_path, "a")
@@ -257,7 +257,7 @@ def ssh(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPri
     ssh(rsa.generate_private_key(65537, 2048)),
     ec.generate_private_key(ec.SECP384R1()).public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode(),
-])
+], ids=[f"case-{i}" for i in range(11)])
 def test_other_keys_are_none_of_a_node(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  several libraries' words
         check_node_public_key(text)
