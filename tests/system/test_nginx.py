@@ -235,6 +235,7 @@ def test_plain_http_and_old_tls_are_refused(site: Site) -> None:
         plain.sendall(b"POST /v1/fleet/get-run HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
         assert b"200" not in plain.recv(64)
     old = trusting(site.folder / "ca.crt")
+    old.set_ciphers("ALL:@SECLEVEL=0")
     old.minimum_version, old.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
     with socket.create_connection(("127.0.0.1", site.port), timeout=30) as plain, pytest.raises(ssl.SSLError):
         old.wrap_socket(plain, server_hostname="localhost")
@@ -289,8 +290,10 @@ def test_one_address_has_so_many_connections_and_no_more(site: Site) -> None:
                                      server_hostname="localhost")
         plain.sendall(b"POST /v1/fleet/get-run HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n")
         held.append(plain)
-    end = time.monotonic() + 60
-    while (status := site.ask("POST", "/v1/fleet/get-run", source)[0]) == 200 and time.monotonic() < end:
+    # Far fewer requests than may come at once, so that no other limit answers.
+    for _ in range(100):
+        if (status := site.ask("POST", "/v1/fleet/get-run", source)[0]) != 200:
+            break
         time.sleep(0.1)
     assert status == 503
     for plain in held:
