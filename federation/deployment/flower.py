@@ -46,5 +46,7 @@ def surroundings(scratch: Path, extra: Mapping[str, str] | None = None) -> dict[
     return {
         # What the user has set up for Flower elsewhere (another home, other switches) must not reach these processes.
         **{name: value for name, value in os.environ.items() if not name.startswith("FLWR_")},
+        # Nor must a proxy of the machine's: these processes speak to this machine alone.
+        "NO_PROXY": "*", "no_proxy": "*",
         **QUIET, "FLWR_HOME": str(scratch), "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": str(TASK_POLL_SECONDS),
         "PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONUNBUFFERED": "1", **(extra or {})}

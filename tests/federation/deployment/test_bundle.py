@@ -121,6 +121,8 @@ def test_the_same_files_elsewhere_give_the_same_bytes(built: bytes, copied: Path
     (copied / "clients" / "person.secret").write_bytes(b"private")
     (copied / "federation" / "node.yaml").write_text("private")
     assert build_bundle() == built
+    assert {f"{name}/app.cpython-311.py" for name in ("clients/__pycache__", "clients/deployment/__pycache__")
+            }.isdisjoint(app_files())
 
 
 def test_one_byte_in_any_file_changes_the_hash(built: bytes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from federation.deployment import flower, logs
@@ -142,10 +143,16 @@ def test_flowers_programs_call_nobody_and_know_nothing_of_the_users_flower(tmp_p
     monkeypatch.setenv("FLWR_TELEMETRY_ENABLED", "1")
     monkeypatch.setenv("FLWR_ENABLE_EVENT_LOG", "1")
     monkeypatch.setenv("MINE", "kept")
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     found = surroundings(tmp_path, {"EXTRA": "1"})
     assert {name for name in found if name.startswith("FLWR_")} == {
         *(name for name in QUIET if name.startswith("FLWR_")), "FLWR_HOME", "FLWR_SUPEREXEC_TASK_POLL_INTERVAL"}
     assert QUIET.items() <= found.items()
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+    with httpx.Client() as client:
+        # As Flower's client finds its way: through nobody.
+        assert not any(client._mounts.values())
     assert (found["FLWR_HOME"], found["MINE"], found["EXTRA"]) == (str(tmp_path), "kept", "1")
 
 
