@@ -109,8 +109,8 @@ def apply_gate(measurements: Measurements, earlier: Sequence[SeriesMeasurement] 
     indicators = corridors = series = None
     if plan.statistics.indicators is not None:
         indicators = decide_indicators(
-            plan, measurements.table(Family.INDICATORS).astype(np.float64), calibrations, variances[Family.INDICATORS],
-            coverage=coverage, one_partner=one_partner[nodes.at(plan.statistics.indicators.level)])
+            plan, measurements.table(Family.INDICATORS).astype(np.float64), variances[Family.INDICATORS],
+            rates=rates[nodes.at(plan.statistics.indicators.level)])
     if plan.statistics.corridors:
         at = {area.code: i for i, area in enumerate(nodes.areas)}
         ends = [[at[pair.origin], at[pair.destination]] for pair in plan.statistics.corridors]
@@ -169,27 +169,21 @@ def _rates(plan: StudyPlan, flagged: FloatArray, reviewed: FloatArray, variance:
                         value=value, lower=lower, upper=upper, rule=plan.release)
 
 
-def decide_indicators(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Calibration, ...], variance: float, *,
-                      coverage: Coverage, one_partner: BoolArray) -> GatedIndicators:
-    """What is shown of the mix, by the rules that hold for the rates of its places.
+def decide_indicators(plan: StudyPlan, counts: FloatArray, variance: float, *, rates: Reasons) -> GatedIndicators:
+    """What is shown of the mix: where the rate is, and enough people are on either side.
+
+    The people on both sides give the rate, so a mix without its rate would tell what the rate was withheld for.
 
     Args:
         plan: the study's.
         counts: `(A, R, T, 2, 1 + I)`, noisy.
-        calibrations: by task. What a model flags that cannot tell is no signal, and no mix of signals is made of it.
         variance: of the noise in each count.
-        coverage: of all places.
-        one_partner: `(A,)`, from `gate.dominated`.
+        rates: `(A, R, T)`, the decisions on the rates of the same places.
     """
-    spec, threshold = plan.statistics.indicators, _threshold(plan, variance)
-    codes = TableLayout(plan).areas.codes(spec.level) if spec else ()
-    cover = np.array([covered(coverage[code], plan.release) for code in codes])
-    cells = first_failed({
-        Withheld.TOO_FEW_PARTNERS: ~cover[:, None, None],
-        Withheld.ONE_PARTNER_DOMINATES: one_partner[:, None, None],
+    threshold = _threshold(plan, variance)
+    cells = np.where(rates != 0, rates, first_failed({
         Withheld.TOO_FEW_RECORDS: ~(counts[..., 0, 0] >= threshold),
-        Withheld.MODEL_NOT_GOOD_ENOUGH: ~np.array([known.usable(plan.release.least_youden) for known in calibrations]),
-        Withheld.TOO_FEW_SIGNALS: ~(counts[..., 1, 0] >= threshold)}, counts.shape[:3])
+        Withheld.TOO_FEW_SIGNALS: ~(counts[..., 1, 0] >= threshold)}, rates.shape)).astype(np.int8)
     _, lower, upper = lift_interval(counts[..., 1, 1:], counts[..., 1, :1], counts[..., 0, 1:], counts[..., 0, :1],
                                     variance=variance)
     # Enough people have the indicator, on both sides together: a sum of two noisy counts.

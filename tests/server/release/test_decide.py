@@ -194,6 +194,20 @@ def test_a_mix_needs_enough_people_on_either_side(side: int, code: int) -> None:
     assert np.isnan(found.counts).sum() == 6
 
 
+def test_a_mix_is_shown_only_where_its_rate_is() -> None:
+    # 5,000 people of whom 5 % are flagged, all of them false alarms: the mix alone would tell that there are so many.
+    world = rich(make_plan(indicators=AreaLevel.REGION)).but(Family.REGIONS, (0, 0), [5000, 250, 2000])
+    world = world.but(Family.INDICATORS, (0, 0, 0), [[4760, 476, 476], [240, 90, 90]])
+    found = world.gated().indicators
+    assert found is not None
+    assert why(found.cells) == {"too_few_signals": 1}
+    assert found.cells[0, 0].tolist() == [5, 0]
+    assert np.isnan(found.counts[0, 0, 0]).all()
+    few = world.but(Family.REGIONS, (0, 0, 0), 40).gated().indicators
+    assert few is not None
+    assert few.cells[0, 0].tolist() == [3, 3]
+
+
 def test_a_lift_needs_enough_people_with_its_indicator_on_both_sides_together() -> None:
     # A sum of two counts with sd 80: 10 + 2.3263 · 80 √2 + 1/2 = 273.7.
     table = RICH.table(Family.INDICATORS)[1, 0, 1].copy()
