@@ -318,7 +318,7 @@ class ReleaseSpec(Frozen):
     least_youden: Annotated[float, Field(gt=0.0, lt=1.0)]
     """Sensitivity + specificity - 1 of a task that is shown is at least this."""
     band_factor: Annotated[float, Field(gt=1.0, le=100.0)]
-    """A region is of the medium band if its whole interval lies within this factor of its country's rate."""
+    """A region is of the medium band if its rate surely lies within this factor of its country's."""
     embargo_days: Annotated[int, Field(ge=0, le=3660)]
     """Days from the end of the period to the earliest publication."""
     signers: Annotated[tuple[Signer, ...], Field(min_length=2)]

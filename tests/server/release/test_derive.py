@@ -15,7 +15,7 @@ from federation.taxonomy import Family, RegionRole, Task
 from server.release import derive
 from server.release.decide import Gated
 from server.release.derive import count_class, derive_corridors, derive_lifts, derive_rates, derive_trend, lift_class
-from tests.server.release.counted import World, make_plan, rich
+from tests.server.release.counted import REGIONS, World, make_plan, rich
 
 PLAN = make_plan(super_regions=(), indicators=None, roles=(RegionRole.ORIGIN,), tasks=(Task.RECRUITMENT,))
 RICH = rich(PLAN)
@@ -63,7 +63,7 @@ def band(monkeypatch: pytest.MonkeyPatch, country: tuple[float, float, float] | 
 ])
 def test_bands_against_a_country_at_a_fifth(monkeypatch: pytest.MonkeyPatch, place: tuple[float, float, float],
                                             expected: str) -> None:
-    assert band(monkeypatch, (0.2, 0.18, 0.22), place) == expected
+    assert band(monkeypatch, (0.2, 0.2, 0.2), place) == expected
 
 
 def test_without_the_countrys_rate_nothing_can_be_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,8 +71,39 @@ def test_without_the_countrys_rate_nothing_can_be_told_apart(monkeypatch: pytest
         assert band(monkeypatch, None, place) == "insufficient"
 
 
-def test_the_countrys_interval_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert band(monkeypatch, (0.2, -1.0, 9.0), (0.3, 0.21, 0.4)) == "high"
+@pytest.mark.parametrize(("country", "place", "expected"), [
+    # The ends of the difference lie sqrt(0.03² + 0.04²) = 0.05 from it.
+    ((0.2, 0.16, 0.24), (0.251, 0.221, 0.281), "high"), ((0.2, 0.16, 0.24), (0.249, 0.219, 0.279), "medium"),
+    ((0.2, 0.16, 0.24), (0.149, 0.119, 0.179), "low"), ((0.2, 0.16, 0.24), (0.151, 0.121, 0.181), "medium"),
+    ((0.2, -1.0, 9.0), (0.3, 0.21, 0.4), "insufficient"),
+    # From 0.2 · 2 = 0.4 ± 0.08 a place at 0.3 ± 0.06 is 0.1 away, and so are the ends of the difference.
+    ((0.2, 0.16, 0.29), (0.3, 0.24, 0.359), "medium"), ((0.2, 0.16, 0.29), (0.3, 0.24, 0.361), "insufficient"),
+])
+def test_the_countrys_own_rate_is_uncertain(monkeypatch: pytest.MonkeyPatch, country: tuple[float, float, float],
+                                            place: tuple[float, float, float], expected: str) -> None:
+    assert band(monkeypatch, country, place) == expected
+
+
+def test_places_that_are_alike_are_seldom_told_apart() -> None:
+    """Two regions of one rate and a tiny one that is withheld: nothing is adjusted, and the country is as uncertain."""
+    plan = make_plan(regions=REGIONS[:3], protected=(), super_regions=(), indicators=None, corridors=(),
+                     coverage=(REGIONS[:3],) * 4, roles=(RegionRole.ORIGIN,), tasks=(Task.RECRUITMENT,))
+    rng, people = np.random.default_rng(0), np.array([2500, 2500, 30])
+    shown = wrong = 0
+    for _ in range(150):
+        world = rich(plan)
+        flags = rng.binomial(people, 0.0904)  # 8 % at a sensitivity of 0.9 and a false-alarm rate of 0.02
+        world.table(Family.REGIONS)[:, 0, 0], world.table(Family.REGIONS)[:, 0, 1] = people, flags
+        world.table(Family.COUNTRIES)[0, 0] = people.sum(), flags.sum()
+        world.table(Family.CONFUSION)[0] = [[58_800, 1200], [2000, 18_000]]
+        for family, sd in ((Family.REGIONS, 40.0), (Family.COUNTRIES, 80.0)):
+            table = world.table(family)
+            table += np.rint(rng.normal(0.0, sd, table.shape)).astype(np.int64)
+        found = derive_rates(plan, world.gated()).band[1:, 0, 0].tolist()
+        shown += sum(band is not None for band in found)
+        wrong += sum(band in ("high", "low") for band in found)
+    assert shown > 200
+    assert wrong <= 0.05 * shown
 
 
 def test_each_place_is_compared_with_its_own_country_role_and_task(monkeypatch: pytest.MonkeyPatch) -> None:
