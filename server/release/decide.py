@@ -6,6 +6,7 @@ is made of those, of the plan and of earlier releases.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -33,6 +34,10 @@ from server.release.nodes import BoolArray, FloatArray, Nodes
 from server.release.series import GatedSeries, Running, SeriesWithheld, running
 from server.series import SeriesMeasurement
 
+LEAST_COMMON = 3.0
+"""Others with an indicator, in standard deviations of the noise, from which on it is compared. Of fewer, what is bounded
+is what the noise made small, and a lift of it is too high: of those shown at a true lift of 1, up to 12 in 100 would
+say "more often"."""
 Thresholds = dict[Family, int]
 
 
@@ -188,7 +193,8 @@ def decide_indicators(plan: StudyPlan, counts: FloatArray, variance: float, *, r
                                     variance=variance)
     # Enough people have the indicator, on both sides together: a sum of two noisy counts.
     enough = counts[..., 1, 1:] + counts[..., 0, 1:] >= _threshold(plan, 2 * variance)
-    tells = enough & np.isfinite(lower) & np.isfinite(upper) & (upper > 0.0)
+    common = counts[..., 0, 1:] >= LEAST_COMMON * math.sqrt(variance)
+    tells = enough & common & np.isfinite(lower) & np.isfinite(upper) & (upper > 0.0)
     lifts = np.where(cells[..., None] != 0, cells[..., None],
                      first_failed({Withheld.INSUFFICIENT: ~tells}, tells.shape)).astype(np.int8)
     people = np.where((cells == 0)[..., None], counts[..., 0], np.nan)

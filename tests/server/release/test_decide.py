@@ -10,8 +10,10 @@ import pytest
 
 from federation.privacy.guarantee import table_variances
 from federation.taxonomy import AreaLevel, Family
-from server.release.decide import Gated, apply_gate, enough_labelled, thresholds_of
+from server.release.decide import Gated, apply_gate, decide_indicators, enough_labelled, thresholds_of
+from server.release.derive import derive_lifts
 from server.release.gate import REASONS, Reasons
+from server.release.intervals import lift_interval
 from tests.server.release.counted import REGIONS, ROUTES, World, make_plan, rich
 
 PLAN = make_plan()
@@ -230,6 +232,39 @@ def test_a_lift_without_bound_is_withheld_alone() -> None:
     assert found is not None
     assert found.lifts[1, 0, 1].tolist() == [6, 0]
     assert (found.lifts != 0).sum() == 1
+
+
+def test_a_lift_below_zero_is_withheld() -> None:
+    # Noise left the flagged with fewer than none: the whole interval of the ratio lies below 0.
+    found = mix((1, 1), -400)().indicators
+    assert found is not None
+    _, lower, upper = lift_interval(-400, 1500, 800, 8000, variance=6400.0)
+    assert lower < upper < 0.0
+    assert found.lifts[1, 0, 1].tolist() == [6, 0]
+
+
+@pytest.mark.parametrize(("others", "shown"), [(240, True), (239, False)])
+def test_a_lift_needs_an_indicator_that_is_surely_there_among_the_others(others: int, shown: bool) -> None:
+    # 3 standard deviations of 80; at 239 the interval is bounded, too.
+    assert np.isfinite(lift_interval(450, 1500, 239, 8000, variance=6400.0).upper)
+    found = mix((0, 1), others)().indicators
+    assert found is not None
+    assert found.lifts[1, 0, 1].tolist() == [0 if shown else 6, 0]
+
+
+def test_a_rare_indicator_is_seldom_said_to_be_more_often_flagged() -> None:
+    """400 flagged people and 4,000 others, 5 in 1,000 of either with the indicator, noise of 15: a true lift of 1."""
+    rng, n, sd = np.random.default_rng(0), 20_000, 15.0
+    people = np.array([[4000, 0, 0], [400, 0, 0]])
+    counts = np.tile(people.astype(np.float64), (n, 1, 1, 1, 1))
+    counts[..., 0, 1:] = rng.binomial(4000, 0.005, (n, 1, 1, 2))
+    counts[..., 1, 1:] = rng.binomial(400, 0.005, (n, 1, 1, 2))
+    counts += np.rint(rng.normal(0.0, sd, counts.shape))
+    found = decide_indicators(PLAN, counts, sd**2, rates=np.zeros((n, 1, 1), dtype=np.int8))
+    _, lower, _ = derive_lifts(found, sd**2)
+    shown = found.lifts == 0
+    assert shown.sum() > 300
+    assert (lower[shown] > 1.0).mean() < 0.06
 
 
 # Corridors
