@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from federation.plan import StudyPlan
 from server.release.calibration import Calibration
+from server.release.comparable import comparable
 from server.release.decide import Gated, GatedCorridors, GatedIndicators
 from server.release.intervals import corrected_interval, difference_interval, lift_interval, signal_count
 from server.release.nodes import FloatArray, Nodes
@@ -158,22 +159,24 @@ def _bands(nodes: Nodes, rates: FloatArray, factor: float) -> npt.NDArray[np.obj
     return bands
 
 
-def derive_trend(plan: StudyPlan, nodes: Nodes, rates: Rates, previous: Mapping[str, Any],
-                 ) -> dict[tuple[int, int, int], dict[str, Any]]:
-    """By place, role and task: how the rate has changed since `previous`, where both releases show it.
+def derive_trend(plan: StudyPlan, nodes: Nodes, rates: Rates, previous: Mapping[str, Any], *,
+                 partners: tuple[str, ...]) -> dict[tuple[int, int, int], dict[str, Any]]:
+    """By place, role and task: how the rate has changed since `previous`, where both releases show it of one place.
 
     Args:
         plan: of this release.
         nodes, rates: of this release.
+        partners: names of those in its sum.
         previous: the published content of the earlier one.
     """
     earlier = {(cell["area"], cell["role"], cell["task"]): cell["unclipped"] for cell in previous["cells"]
                if cell["status"] == "shown"}
+    same = comparable(plan, nodes.areas, partners, previous)
     where, old = [], []
     for at in zip(*np.nonzero(~np.isnan(rates.value)), strict=True):
         n, r, t = map(int, at)
         known = earlier.get((nodes.areas[n].code, plan.statistics.roles[r].value, plan.tasks[t].value))
-        if known is not None:
+        if known is not None and nodes.areas[n].code in same:
             where.append((n, r, t))
             old.append([known[name] / previous["rate_per_reviewed_records"] for name in ("rate", "lower", "upper")])
     if not where:

@@ -111,6 +111,6 @@ def gate(plan: StudyPlan, *, partners: int) -> dict[str, Any]:
         "threshold_in_words": THRESHOLD_IN_WORDS,
         "noise_sd": {family.value: round(math.sqrt(variance), 4) for family, variance in variances.items()
                      if family is not Family.SERIES},
-        "widest_interval": round(WIDEST_INTERVAL * PER),
+        "widest_interval": round(WIDEST_INTERVAL * PER), "flag_threshold": plan.statistics.flag_threshold,
         **rule.model_dump(mode="json", exclude={"signers"}),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 
 from federation.taxonomy import Family, RegionRole, Task
 from server.release import derive
+from server.release.comparable import comparable
 from server.release.decide import Gated
 from server.release.derive import count_class, derive_corridors, derive_lifts, derive_rates, derive_trend, lift_class
-from tests.server.release.counted import REGIONS, World, make_plan, rich
+from tests.server.release.counted import NORTH, REGIONS, SOUTH, WHOLE, World, make_plan, rich
 
 PLAN = make_plan(super_regions=(), indicators=None, roles=(RegionRole.ORIGIN,), tasks=(Task.RECRUITMENT,))
 RICH = rich(PLAN)
+NODES = RICH.gated().nodes
 NOTHING = (math.nan, math.nan, math.nan)
 
 
@@ -195,7 +198,12 @@ def test_what_adjusting_makes_unbounded_is_told_as_it_was_measured(monkeypatch: 
 def earlier(rate: float, lower: float, upper: float, **changes: Any) -> dict[str, Any]:
     cell = {"area": "XA-01", "role": "origin", "task": "recruitment", "status": "shown",
             "unclipped": {"rate": rate, "lower": lower, "upper": upper}} | changes
-    return {"rate_per_reviewed_records": 10_000, "cells": [cell]}
+    areas = NODES.areas
+    return {"rate_per_reviewed_records": 10_000, "cells": [cell], "gate": {"flag_threshold": 0.5},
+            "areas": [{"code": area.code, "level": area.level.value, "parent": area.parent, "status": "measured"}
+                      for area in areas],
+            "coverage": {"in_sum": list(RICH.partners),
+                         "areas": {area.code: {"agency": 1, "ngo": 2, "platform": 1} for area in areas}}}
 
 
 def trend(previous: dict[str, Any], gated: Gated | None = None, value: float = 0.30, half: float = 0.03,
@@ -205,7 +213,7 @@ def trend(previous: dict[str, Any], gated: Gated | None = None, value: float = 0
     rates = derive_rates(PLAN, gated)
     shown = np.where(np.isnan(rates.value), np.nan, value)
     rates = replace(rates, value=shown, lower=shown - half, upper=shown + half)
-    return derive_trend(PLAN, gated.nodes, rates, previous)
+    return derive_trend(PLAN, gated.nodes, rates, previous, partners=RICH.partners)
 
 
 @pytest.mark.parametrize(("before", "expected"), [
@@ -240,6 +248,52 @@ def test_no_trend_without_the_same_cell_shown_before(changes: dict[str, str]) ->
 def test_no_trend_where_nothing_is_shown_now() -> None:
     gated = RICH.but(Family.REGIONS, (0, 0, 1), 60).gated()
     assert trend(earlier(2000.0, 1900.0, 2100.0), gated) == {}
+
+
+def other_partners(previous: dict[str, Any]) -> None:
+    previous["coverage"]["in_sum"].append("newcomer")
+
+
+def other_threshold(previous: dict[str, Any]) -> None:
+    previous["gate"]["flag_threshold"] = 0.6
+
+
+def other_coverage(previous: dict[str, Any]) -> None:
+    previous["coverage"]["areas"]["XA-01"] = {"ngo": 2, "platform": 1}
+
+
+def protected_then(previous: dict[str, Any]) -> None:
+    next(area for area in previous["areas"] if area["code"] == "XA-01")["status"] = "protected"
+
+
+@pytest.mark.parametrize("change", [other_partners, other_threshold, other_coverage, protected_then])
+def test_no_trend_of_what_is_not_the_same(change: Callable[[dict[str, Any]], None]) -> None:
+    previous = earlier(2000.0, 1900.0, 2100.0)
+    assert trend(previous)
+    change(previous)
+    assert trend(previous) == {}
+
+
+@pytest.mark.parametrize(("code", "compared"), [("XA", False), ("XB", True)])
+def test_a_coarse_place_is_the_regions_in_it(code: str, compared: bool) -> None:
+    previous = earlier(2000.0, 1900.0, 2100.0, area=code)
+    assert trend(previous)
+    next(area for area in previous["areas"] if area["code"] == "XA-04")["status"] = "protected"
+    assert bool(trend(previous)) is compared
+
+
+def test_super_regions_that_change_places_have_no_trend() -> None:
+    plan = make_plan(corridors=(), indicators=None)
+    areas, partners = rich(plan).gated().nodes.areas, RICH.partners
+    previous = earlier(0.0, 0.0, 0.0)
+    previous["coverage"]["areas"] |= {one.code: {"agency": 1, "ngo": 2, "platform": 1} for one in (NORTH, SOUTH, WHOLE)}
+    previous["areas"] = [{"code": area.code, "level": area.level.value, "parent": area.parent, "status": "measured"}
+                         for area in areas]
+    assert comparable(plan, areas, partners, previous) == {area.code for area in areas}
+    turned = {"XA:north": "XA:south", "XA:south": "XA:north"}
+    for area in previous["areas"]:
+        area["parent"] = turned.get(area["parent"], area["parent"])
+    assert {area.code for area in areas} - comparable(plan, areas, partners, previous) == {"XA:north", "XA:south"}
 
 
 def test_rates_of_another_unit_are_brought_to_shares() -> None:
