@@ -127,6 +127,6 @@ def _release(content: Content) -> dict[str, Any]:
 
 @lru_cache(maxsize=65_536)
 def _harmless(value: str) -> str:
-    """A text in one line without invisible characters, with an apostrophe before it if a spreadsheet would calculate it."""
+    """A text in one line, of what can be seen, with an apostrophe before it if a spreadsheet would calculate it."""
     text = "".join(c for c in value.translate(_BREAKS) if unicodedata.category(c) != "Cf")
     return f"'{text}" if text.lstrip().startswith(_FORMULA) else text

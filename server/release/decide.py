@@ -35,9 +35,14 @@ from server.release.series import GatedSeries, Running, SeriesWithheld, running
 from server.series import SeriesMeasurement
 
 LEAST_COMMON = 3.0
-"""Others with an indicator, in standard deviations of the noise, from which on it is compared. Of fewer, what is bounded
-is what the noise made small, and a lift of it is too high: of those shown at a true lift of 1, up to 12 in 100 would
-say "more often"."""
+"""Others with an indicator, in standard deviations of the noise, from which on it is compared. Of fewer, what is
+bounded is what the noise made small, and a lift of it is too high: of those shown at a true lift of 1, up to 12 in 100
+would say "more often"."""
+LEAST_LABELLED = 10.0
+"""Labelled people with a signal, in standard deviations of the noise in a count of them."""
+OTHERS_LABELLED = 4
+"""So many times as many without a signal: false alarms are taken off everybody, so a false-alarm rate that is a few
+points too low makes a rate out of nothing, and what is shown is then what noise has made high."""
 Thresholds = dict[Family, int]
 
 
@@ -88,9 +93,9 @@ def thresholds_of(plan: StudyPlan, variances: dict[Family, float]) -> Thresholds
     """The least noisy count that may be shown, by family; the table of dominance is never shown, and that of a series
     only in totals.
 
-    For confusion it is that of the people who have one label: flagged and not, so the sum of two noisy counts.
+    For confusion it is that of the people with a signal: flagged and not, so the sum of two noisy counts.
     """
-    return {family: _threshold(plan, 2 * variance if family is Family.CONFUSION else variance)
+    return {family: (_least_labelled if family is Family.CONFUSION else _threshold)(plan, variance)
             for family, variance in variances.items() if family not in (Family.DOMINANCE, Family.SERIES)}
 
 
@@ -145,10 +150,14 @@ def _calibrations(measurements: Measurements) -> tuple[Calibration, ...]:
     return tuple(found)
 
 
+def _least_labelled(plan: StudyPlan, variance: float) -> int:
+    return max(_threshold(plan, 2 * variance), math.ceil(LEAST_LABELLED * math.sqrt(variance)))
+
+
 def enough_labelled(plan: StudyPlan, known: Calibration) -> bool:
     """Whether there are enough people of either label for the model's errors to be shown."""
-    threshold = _threshold(plan, 2 * float(known.noise_variance))
-    return bool(known.tp + known.fn >= threshold and known.fp + known.tn >= threshold)
+    least = _least_labelled(plan, float(known.noise_variance))
+    return bool(known.tp + known.fn >= least and known.fp + known.tn >= OTHERS_LABELLED * least)
 
 
 def decide_records(plan: StudyPlan, nodes: Nodes, coverage: Coverage, one_partner: BoolArray) -> Reasons:

@@ -10,6 +10,7 @@ import pytest
 
 from federation.privacy.guarantee import table_variances
 from federation.taxonomy import AreaLevel, Family
+from server.release.calibration import Calibration
 from server.release.decide import Gated, apply_gate, decide_indicators, enough_labelled, thresholds_of
 from server.release.derive import derive_lifts
 from server.release.gate import REASONS, Reasons
@@ -45,9 +46,9 @@ def test_the_rich_world_is_shown_as_it_was_measured() -> None:
 
 def test_thresholds_are_those_of_each_familys_noise() -> None:
     found = thresholds_of(PLAN, table_variances(PLAN, 4))
-    # 10 + 2.3263 sd + 1/2, rounded up: sd 40, 80, and 40 √2 for a sum of two counts.
+    # 10 + 2.3263 sd + 1/2, rounded up: sd 40 and 80; 10 sd for labelled people.
     assert found == {Family.REGIONS: 104, Family.CORRIDORS: 104, Family.SUPER_REGIONS: 197, Family.COUNTRIES: 197,
-                     Family.INDICATORS: 197, Family.CONFUSION: 143}
+                     Family.INDICATORS: 197, Family.CONFUSION: 400}
 
 
 @pytest.mark.parametrize(("family", "at", "threshold"), [
@@ -99,8 +100,8 @@ def test_a_model_that_cannot_tell_withholds_its_task_everywhere() -> None:
 
 
 @pytest.mark.parametrize(("counts", "few"), [
-    ((1900, 100, 13, 130), False), ((1900, 100, 13, 129), True), ((1900, 100, 0, 142), True),
-    ((140, 3, 100, 900), False), ((140, 2, 100, 900), True), ((-300, 100, 100, 900), True)])
+    ((1900, 100, 40, 360), False), ((1900, 100, 40, 359), True), ((1900, 100, 0, 399), True),
+    ((1550, 50, 100, 900), False), ((1550, 49, 100, 900), True), ((-300, 100, 100, 900), True)])
 def test_too_few_labelled_people_of_either_kind(counts: tuple[int, int, int, int], few: bool) -> None:
     gated = confusion(*counts)
     known = gated.calibrations[1]
@@ -108,6 +109,21 @@ def test_too_few_labelled_people_of_either_kind(counts: tuple[int, int, int, int
     if few:
         assert (gated.rates[..., 1] == 4).all()
     assert not gated.rates[..., 0].any()
+
+
+@pytest.mark.parametrize(("minimum_count", "sd", "least"), [
+    (11, 16.0, 160),
+    # 119 + 2.3263 · 4 √2 + 1/2 = 132.7 is more than 10 sd.
+    (120, 4.0, 133)])
+def test_four_times_as_many_labelled_people_without_a_signal(minimum_count: int, sd: float, least: int) -> None:
+    plan = make_plan(rule={"minimum_count": minimum_count})
+
+    def enough(having: int, others: int) -> bool:
+        return enough_labelled(plan, Calibration.of(having, 0, 0, others, noise_variance=sd**2))
+
+    assert enough(least, 4 * least)
+    assert not enough(least - 1, 4 * least)
+    assert not enough(least, 4 * least - 1)
 
 
 def test_no_nan_is_enough_labelled() -> None:

@@ -112,7 +112,8 @@ def test_rates_of_a_model_that_cannot_tell_shown(table: str) -> None:
     assert all("recruitment" in line for line in found)
 
 
-@pytest.mark.parametrize(("confusion", "shown"), [([[1900, 100], [70, 72]], True), ([[1900, 100], [70, 73]], False)])
+@pytest.mark.parametrize(("confusion", "shown"), [
+    ([[1900, 100], [70, 329]], True), ([[1900, 100], [70, 330]], False), ([[1499, 100], [70, 330]], True)])
 def test_errors_of_too_few_labelled_people_shown(confusion: list[list[int]], shown: bool) -> None:
     world = RICH.but(Family.CONFUSION, 1, confusion)
     found = wrongly_decided(gate_without(world, "labelled"), PLAN)
