@@ -33,6 +33,7 @@ from federation.plan_parts import (
     Slug,
     StatisticsSpec,
     TrainingSpec,
+    Visible,
 )
 from federation.regions import check_region
 from federation.secagg.session import threshold_for
@@ -48,8 +49,8 @@ class StudyPlan(Frozen):
 
     plan_version: Literal[1] = PLAN_VERSION
     study: Slug
-    purpose: Annotated[str, Field(min_length=10, max_length=500)]
-    label: Annotated[str, Field(min_length=1, max_length=80)]
+    purpose: Annotated[str, Field(min_length=10, max_length=500), Visible]
+    label: Annotated[str, Field(min_length=1, max_length=80), Visible]
     """Printed on every output: `SYNTHETIC`, or where the texts and regions come from."""
     synthetic: bool
     regions_drawn: bool

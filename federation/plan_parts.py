@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import date
 from enum import StrEnum
 from typing import Annotated, Self, TypeVar
@@ -31,6 +32,15 @@ def _distinct(value: tuple[Item, ...]) -> tuple[Item, ...]:
     return value
 
 
+def _visible(value: str) -> str:
+    # Marks of direction and characters without a width make a text look like another, and pass for its beginning.
+    if any(unicodedata.category(character) == "Cf" for character in value):
+        raise ValueError("holds an invisible character, expected only what can be seen")
+    return value
+
+
+Visible = AfterValidator(_visible)
+Version = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,62}$")]
 Distinct = Annotated[tuple[Item, ...], AfterValidator(_distinct)]
 """A list in which nothing comes twice."""
 
@@ -73,7 +83,7 @@ class EncoderSpec(Frozen):
     """Which frozen text encoder turns a record into numbers, pinned down to its weights."""
 
     name: Slug
-    version: str
+    version: Version
     fingerprint: Hex32
     dimension: Annotated[int, Field(ge=1, le=2**17)]
 
@@ -178,7 +188,7 @@ class SuperRegion(Frozen):
 
     code: Annotated[str, Field(pattern=r"^[A-Z]{2}:[a-z0-9][a-z0-9-]{0,39}$")]
     """The country and a name of its own, such as `US:northeast`: never to be taken for an ISO 3166-2 code."""
-    name: Annotated[str, Field(min_length=1, max_length=80)]
+    name: Annotated[str, Field(min_length=1, max_length=80), Visible]
     regions: Annotated[tuple[str, ...], Field(min_length=1)]
 
 
@@ -318,7 +328,7 @@ class ReleaseSpec(Frozen):
     least_youden: Annotated[float, Field(gt=0.0, lt=1.0)]
     """Sensitivity + specificity - 1 of a task that is shown is at least this."""
     band_factor: Annotated[float, Field(gt=1.0, le=100.0)]
-    """A region is of the medium band if its whole interval lies within this factor of its country's rate."""
+    """A region is of the medium band if its rate surely lies within this factor of its country's."""
     embargo_days: Annotated[int, Field(ge=0, le=3660)]
     """Days from the end of the period to the earliest publication."""
     signers: Annotated[tuple[Signer, ...], Field(min_length=2)]

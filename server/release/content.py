@@ -87,7 +87,7 @@ def assemble(facts: Facts, gated: Gated) -> dict[str, Any]:
     spec, layout, variances = plan.statistics, TableLayout(plan), table_variances(plan, len(facts.partners))
     rates = derive_rates(plan, gated)
     since = content_sha256(facts.previous) if facts.previous else None
-    trends = derive_trend(plan, gated.nodes, rates, facts.previous) if facts.previous else {}
+    trends = derive_trend(plan, gated.nodes, rates, facts.previous, partners=facts.partners) if facts.previous else {}
     cells = list(rows.cell_rows(plan, gated, rates, trends, since))
     indicators, present = spec.indicators, set(facts.partners)
     return {

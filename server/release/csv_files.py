@@ -1,13 +1,14 @@
 """The figures for spreadsheets: one row a number, withheld ones with a reason and empty number columns.
 
 UTF-8, comma, first row the header. No cell can start a formula: a text that begins as one gets an apostrophe before it,
-and no text can begin a row of its own.
+no text can begin a row of its own, and none holds a character that cannot be seen.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -126,6 +127,6 @@ def _release(content: Content) -> dict[str, Any]:
 
 @lru_cache(maxsize=65_536)
 def _harmless(value: str) -> str:
-    """A text in one line, with an apostrophe before it if a spreadsheet would calculate it."""
-    text = value.translate(_BREAKS)
+    """A text in one line, of what can be seen, with an apostrophe before it if a spreadsheet would calculate it."""
+    text = "".join(c for c in value.translate(_BREAKS) if unicodedata.category(c) != "Cf")
     return f"'{text}" if text.lstrip().startswith(_FORMULA) else text

@@ -6,6 +6,7 @@ is made of those, of the plan and of earlier releases.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -33,6 +34,15 @@ from server.release.nodes import BoolArray, FloatArray, Nodes
 from server.release.series import GatedSeries, Running, SeriesWithheld, running
 from server.series import SeriesMeasurement
 
+LEAST_COMMON = 3.0
+"""Others with an indicator, in standard deviations of the noise, from which on it is compared. Of fewer, what is
+bounded is what the noise made small, and a lift of it is too high: of those shown at a true lift of 1, up to 12 in 100
+would say "more often"."""
+LEAST_LABELLED = 10.0
+"""Labelled people with a signal, in standard deviations of the noise in a count of them."""
+OTHERS_LABELLED = 4
+"""So many times as many without a signal: false alarms are taken off everybody, so a false-alarm rate that is a few
+points too low makes a rate out of nothing, and what is shown is then what noise has made high."""
 Thresholds = dict[Family, int]
 
 
@@ -83,9 +93,9 @@ def thresholds_of(plan: StudyPlan, variances: dict[Family, float]) -> Thresholds
     """The least noisy count that may be shown, by family; the table of dominance is never shown, and that of a series
     only in totals.
 
-    For confusion it is that of the people who have one label: flagged and not, so the sum of two noisy counts.
+    For confusion it is that of the people with a signal: flagged and not, so the sum of two noisy counts.
     """
-    return {family: _threshold(plan, 2 * variance if family is Family.CONFUSION else variance)
+    return {family: (_least_labelled if family is Family.CONFUSION else _threshold)(plan, variance)
             for family, variance in variances.items() if family not in (Family.DOMINANCE, Family.SERIES)}
 
 
@@ -109,8 +119,8 @@ def apply_gate(measurements: Measurements, earlier: Sequence[SeriesMeasurement] 
     indicators = corridors = series = None
     if plan.statistics.indicators is not None:
         indicators = decide_indicators(
-            plan, measurements.table(Family.INDICATORS).astype(np.float64), calibrations, variances[Family.INDICATORS],
-            coverage=coverage, one_partner=one_partner[nodes.at(plan.statistics.indicators.level)])
+            plan, measurements.table(Family.INDICATORS).astype(np.float64), variances[Family.INDICATORS],
+            rates=rates[nodes.at(plan.statistics.indicators.level)])
     if plan.statistics.corridors:
         at = {area.code: i for i, area in enumerate(nodes.areas)}
         ends = [[at[pair.origin], at[pair.destination]] for pair in plan.statistics.corridors]
@@ -140,10 +150,14 @@ def _calibrations(measurements: Measurements) -> tuple[Calibration, ...]:
     return tuple(found)
 
 
+def _least_labelled(plan: StudyPlan, variance: float) -> int:
+    return max(_threshold(plan, 2 * variance), math.ceil(LEAST_LABELLED * math.sqrt(variance)))
+
+
 def enough_labelled(plan: StudyPlan, known: Calibration) -> bool:
     """Whether there are enough people of either label for the model's errors to be shown."""
-    threshold = _threshold(plan, 2 * float(known.noise_variance))
-    return bool(known.tp + known.fn >= threshold and known.fp + known.tn >= threshold)
+    least = _least_labelled(plan, float(known.noise_variance))
+    return bool(known.tp + known.fn >= least and known.fp + known.tn >= OTHERS_LABELLED * least)
 
 
 def decide_records(plan: StudyPlan, nodes: Nodes, coverage: Coverage, one_partner: BoolArray) -> Reasons:
@@ -169,32 +183,27 @@ def _rates(plan: StudyPlan, flagged: FloatArray, reviewed: FloatArray, variance:
                         value=value, lower=lower, upper=upper, rule=plan.release)
 
 
-def decide_indicators(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Calibration, ...], variance: float, *,
-                      coverage: Coverage, one_partner: BoolArray) -> GatedIndicators:
-    """What is shown of the mix, by the rules that hold for the rates of its places.
+def decide_indicators(plan: StudyPlan, counts: FloatArray, variance: float, *, rates: Reasons) -> GatedIndicators:
+    """What is shown of the mix: where the rate is, and enough people are on either side.
+
+    The people on both sides give the rate, so a mix without its rate would tell what the rate was withheld for.
 
     Args:
         plan: the study's.
         counts: `(A, R, T, 2, 1 + I)`, noisy.
-        calibrations: by task. What a model flags that cannot tell is no signal, and no mix of signals is made of it.
         variance: of the noise in each count.
-        coverage: of all places.
-        one_partner: `(A,)`, from `gate.dominated`.
+        rates: `(A, R, T)`, the decisions on the rates of the same places.
     """
-    spec, threshold = plan.statistics.indicators, _threshold(plan, variance)
-    codes = TableLayout(plan).areas.codes(spec.level) if spec else ()
-    cover = np.array([covered(coverage[code], plan.release) for code in codes])
-    cells = first_failed({
-        Withheld.TOO_FEW_PARTNERS: ~cover[:, None, None],
-        Withheld.ONE_PARTNER_DOMINATES: one_partner[:, None, None],
+    threshold = _threshold(plan, variance)
+    cells = np.where(rates != 0, rates, first_failed({
         Withheld.TOO_FEW_RECORDS: ~(counts[..., 0, 0] >= threshold),
-        Withheld.MODEL_NOT_GOOD_ENOUGH: ~np.array([known.usable(plan.release.least_youden) for known in calibrations]),
-        Withheld.TOO_FEW_SIGNALS: ~(counts[..., 1, 0] >= threshold)}, counts.shape[:3])
+        Withheld.TOO_FEW_SIGNALS: ~(counts[..., 1, 0] >= threshold)}, rates.shape)).astype(np.int8)
     _, lower, upper = lift_interval(counts[..., 1, 1:], counts[..., 1, :1], counts[..., 0, 1:], counts[..., 0, :1],
                                     variance=variance)
     # Enough people have the indicator, on both sides together: a sum of two noisy counts.
     enough = counts[..., 1, 1:] + counts[..., 0, 1:] >= _threshold(plan, 2 * variance)
-    tells = enough & np.isfinite(lower) & np.isfinite(upper) & (upper > 0.0)
+    common = counts[..., 0, 1:] >= LEAST_COMMON * math.sqrt(variance)
+    tells = enough & common & np.isfinite(lower) & np.isfinite(upper) & (upper > 0.0)
     lifts = np.where(cells[..., None] != 0, cells[..., None],
                      first_failed({Withheld.INSUFFICIENT: ~tells}, tells.shape)).astype(np.int8)
     people = np.where((cells == 0)[..., None], counts[..., 0], np.nan)

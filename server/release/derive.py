@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from federation.plan import StudyPlan
 from server.release.calibration import Calibration
+from server.release.comparable import comparable
 from server.release.decide import Gated, GatedCorridors, GatedIndicators
 from server.release.intervals import corrected_interval, difference_interval, lift_interval, signal_count
 from server.release.nodes import FloatArray, Nodes
@@ -30,9 +31,9 @@ class Band(StrEnum):
     """How a place compares with its country. Never a rank."""
 
     HIGH = "high"
-    """The whole interval lies above the country's rate."""
+    """Above the country's rate: the whole interval of the difference lies above 0."""
     MEDIUM = "medium"
-    """The whole interval lies within `band_factor` of it, and holds it."""
+    """Not told apart from it, and surely within `band_factor` of it."""
     LOW = "low"
     INSUFFICIENT = "insufficient"
     """Too uncertain to be told apart, or the country's own rate is withheld."""
@@ -91,7 +92,7 @@ def derive_rates(plan: StudyPlan, gated: Gated) -> Rates:
     value, lower, upper, signals, sd = (np.stack(column, axis=-1) for column in zip(*figures, strict=True))
     return Rates(reviewed=reviewed, reviewed_variance=reviewed_variance, flagged=flagged,
                  flagged_variance=flagged_variance, signals=signals, signals_sd=sd, value=value, lower=lower,
-                 upper=upper, band=_bands(nodes, value, lower, upper, plan.release.band_factor))
+                 upper=upper, band=_bands(nodes, np.stack([value, lower, upper]), plan.release.band_factor))
 
 
 def derive_series(gated: GatedSeries, calibrations: tuple[Calibration, ...]) -> tuple[FloatArray, FloatArray]:
@@ -141,34 +142,41 @@ def _consistent(nodes: Nodes, counts: FloatArray) -> tuple[FloatArray, FloatArra
     return values.reshape(counts.shape), variances.reshape(counts.shape)
 
 
-def _bands(nodes: Nodes, value: FloatArray, lower: FloatArray, upper: FloatArray,
-           factor: float) -> npt.NDArray[np.object_]:
-    country = value[nodes.countries()]
-    bands = np.full(value.shape, Band.INSUFFICIENT.value, dtype=object)
-    bands[(lower <= country) & (country <= upper) & (lower >= country / factor) & (upper <= country * factor)
-          ] = Band.MEDIUM.value
-    bands[lower > country] = Band.HIGH.value
-    bands[upper < country] = Band.LOW.value
-    bands[np.isnan(value) | (nodes.parent < 0)[:, None, None]] = None
+def _bands(nodes: Nodes, rates: FloatArray, factor: float) -> npt.NDArray[np.object_]:
+    """By the interval of the difference to the country, whose own rate is uncertain, too; `rates` is `(3, N, R, T)`.
+
+    A place is a part of its country, and both rates are corrected by one model: they vary together, so the interval,
+    made as of independent rates, is wider than it need be, never too narrow.
+    """
+    country = rates[:, nodes.countries()]
+    _, above, below = difference_interval(*country, *rates)
+    bands = np.full(above.shape, Band.INSUFFICIENT.value, dtype=object)
+    bands[(difference_interval(*country / factor, *rates).lower >= 0.0)
+          & (difference_interval(*country * factor, *rates).upper <= 0.0)] = Band.MEDIUM.value
+    bands[above > 0.0] = Band.HIGH.value
+    bands[below < 0.0] = Band.LOW.value
+    bands[np.isnan(rates[0]) | (nodes.parent < 0)[:, None, None]] = None
     return bands
 
 
-def derive_trend(plan: StudyPlan, nodes: Nodes, rates: Rates, previous: Mapping[str, Any],
-                 ) -> dict[tuple[int, int, int], dict[str, Any]]:
-    """By place, role and task: how the rate has changed since `previous`, where both releases show it.
+def derive_trend(plan: StudyPlan, nodes: Nodes, rates: Rates, previous: Mapping[str, Any], *,
+                 partners: tuple[str, ...]) -> dict[tuple[int, int, int], dict[str, Any]]:
+    """By place, role and task: how the rate has changed since `previous`, where both releases show it of one place.
 
     Args:
         plan: of this release.
         nodes, rates: of this release.
+        partners: names of those in its sum.
         previous: the published content of the earlier one.
     """
     earlier = {(cell["area"], cell["role"], cell["task"]): cell["unclipped"] for cell in previous["cells"]
                if cell["status"] == "shown"}
+    same = comparable(plan, nodes.areas, partners, previous)
     where, old = [], []
     for at in zip(*np.nonzero(~np.isnan(rates.value)), strict=True):
         n, r, t = map(int, at)
         known = earlier.get((nodes.areas[n].code, plan.statistics.roles[r].value, plan.tasks[t].value))
-        if known is not None:
+        if known is not None and nodes.areas[n].code in same:
             where.append((n, r, t))
             old.append([known[name] / previous["rate_per_reviewed_records"] for name in ("rate", "lower", "upper")])
     if not where:

@@ -21,7 +21,7 @@ _MARKDOWN = str.maketrans({"\n": " ", "\r": " ", **{character: f"\\{character}" 
 def model_card(content: Content, plan: StudyPlan) -> bytes:
     """What the model is, how often it errs and what it costs (sections as in domain.md 5.7), as UTF-8 Markdown."""
     return _rendered("model-card.md.j2", content=_escaped(content), plan=plan,
-                     purpose=plan.purpose.translate(_MARKDOWN),
+                     purpose=plan.purpose.translate(_MARKDOWN), version=plan.encoder.version.translate(_MARKDOWN),
                      kinds=list(_kinds(content, plan)))
 
 

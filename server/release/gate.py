@@ -16,8 +16,9 @@ made of it.
   (`intervals.signal_count`): a place with many records and only false alarms is not shown as having signals.
 - *A figure that says something.* Its interval is bounded, no wider than half of all rates, and the rate no more than 1.
 
-Margins: each level is measured with noise of its own, so what is withheld does not follow from a margin less its shown
-parts; least squares is done only where a place and all its parts are shown (`Nodes.families_complete`).
+Margins: each level is measured with noise of its own, so what is withheld follows from a margin less its shown parts
+only up to that noise. That hurts no person, whom epsilon covers; a partner's total can be estimated so
+(docs/releases.md). Least squares is done only where a place and all its parts are shown (`Nodes.families_complete`).
 """
 
 from __future__ import annotations

@@ -14,11 +14,12 @@ from federation.privacy.series import coefficients
 from federation.secure import noise_in_words, parts_in_sums
 from federation.statistics import TableLayout, entries_of, scales_in_people
 from federation.taxonomy import Family
-from server.release.decide import thresholds_of
+from server.release.decide import LEAST_LABELLED, OTHERS_LABELLED, thresholds_of
 from server.release.gate import WIDEST_INTERVAL
 from server.release.rows import PER
 
-THRESHOLD_IN_WORDS = "ceil((minimum_count - 1) + noise_sd * inverse_normal_cdf(1 - false_publication) + 1/2)"
+THRESHOLD_IN_WORDS = "ceil((minimum_count - 1) + noise_sd * inverse_normal_cdf(1 - false_publication) + 1/2)" + (
+    f"; labelled people with a signal: at least {LEAST_LABELLED:g} noise_sd, without: {OTHERS_LABELLED} times as many")
 
 
 def privacy(plan: StudyPlan, *, partners: int) -> dict[str, Any]:
@@ -111,6 +112,6 @@ def gate(plan: StudyPlan, *, partners: int) -> dict[str, Any]:
         "threshold_in_words": THRESHOLD_IN_WORDS,
         "noise_sd": {family.value: round(math.sqrt(variance), 4) for family, variance in variances.items()
                      if family is not Family.SERIES},
-        "widest_interval": round(WIDEST_INTERVAL * PER),
+        "widest_interval": round(WIDEST_INTERVAL * PER), "flag_threshold": plan.statistics.flag_threshold,
         **rule.model_dump(mode="json", exclude={"signers"}),
     }

@@ -74,11 +74,11 @@ def _indicators(content: dict[str, Any], plan: StudyPlan) -> GatedIndicators:
     for i, row in enumerate(found):
         lifts[i] = cells[i]
         if cells[i] == 0:
-            counts[i, :, 0] = row["measured"]["others"], row["measured"]["signals"]
+            counts[i, :, 0] = row["measured"]["others"], row["measured"]["flagged"]
             for j, lift in enumerate(row["lifts"]):
                 lifts[i, j] = code_of(lift)
                 if lifts[i, j] == 0:
-                    counts[i, :, 1 + j] = lift["measured"]["others"], lift["measured"]["signals"]
+                    counts[i, :, 1 + j] = lift["measured"]["others"], lift["measured"]["flagged"]
     shape = (places, roles, tasks)
     return GatedIndicators(counts=counts.reshape(*shape, sides, columns), cells=cells.reshape(shape),
                            lifts=lifts.reshape(*shape, columns - 1))

@@ -32,9 +32,9 @@ from server.release.nodes import BoolArray
 from server.release.rebuild import gated_of
 from server.release.series import SeriesWithheld
 
-_COVER, _DOMINATED, _RECORDS, _MODEL = (1 + REASONS.index(name) for name in (
+_COVER, _DOMINATED, _RECORDS, _MODEL, _SIGNALS = (1 + REASONS.index(name) for name in (
     Withheld.TOO_FEW_PARTNERS, Withheld.ONE_PARTNER_DOMINATES, Withheld.TOO_FEW_RECORDS,
-    Withheld.MODEL_NOT_GOOD_ENOUGH))
+    Withheld.MODEL_NOT_GOOD_ENOUGH, Withheld.TOO_FEW_SIGNALS))
 Rows = list[dict[str, Any]]
 
 
@@ -58,13 +58,13 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
              *_of_places(content, gated), *_of_the_model("cells", content["cells"], gated.rates, usable)]
     if gated.indicators is not None:
         mix, rows = gated.indicators, content["indicators"]["cells"]
-        again = decide_indicators(plan, mix.counts, gated.calibrations, variances[Family.INDICATORS],
-                                  coverage=coverage, one_partner=_nobody(len(mix.counts)))
-        found += [*_differ("indicators", rows, mix.cells, again.cells),
+        above = np.where(gated.rates != 0, gated.rates, rates)[
+            gated.nodes.at(AreaLevel(content["indicators"]["level"]))]
+        again = decide_indicators(plan, mix.counts, variances[Family.INDICATORS], rates=above)
+        found += [*_differ("indicators", rows, mix.cells, again.cells), *_of_rates(rows, mix.cells, above),
                   *_differ("indicators", [{**row, "indicator": lift["indicator"]} for row in rows
                                           for lift in row.get("lifts", ())],
-                           mix.lifts[mix.cells == 0], again.lifts[mix.cells == 0]),
-                  *_of_the_model("indicators", rows, mix.cells, usable)]
+                           mix.lifts[mix.cells == 0], again.lifts[mix.cells == 0])]
     if gated.corridors is not None:
         pairs, rows = gated.corridors, content["corridors"]
         routes = decide_corridors(plan, pairs.counts, gated.calibrations, variances[Family.CORRIDORS],
@@ -126,6 +126,13 @@ def _of_places(content: dict[str, Any], gated: Gated) -> Iterator[str]:
     for row, stated, node in zip(content["cells"], gated.rates.ravel().tolist(), above, strict=True):
         if stated != 0 and (stated != node if node else stated <= _RECORDS):
             yield f"cells: {_where(row)} is {reason(stated)}, and its records are {reason(node) or 'shown'}"
+
+
+def _of_rates(rows: Rows, said: Reasons, rates: Reasons) -> Iterator[str]:
+    """Mixes withheld for another reason than their rate, or where it is shown for one that is none of a mix."""
+    for row, stated, rate in zip(rows, said.ravel().tolist(), rates.ravel().tolist(), strict=True):
+        if stated != 0 and (stated != rate if rate else stated not in (_RECORDS, _SIGNALS)):
+            yield f"indicators: {_where(row)} is {reason(stated)}, and its rate is {reason(rate) or 'shown'}"
 
 
 def _of_the_model(table: str, rows: Rows, said: Reasons, usable: BoolArray) -> Iterator[str]:

@@ -137,18 +137,18 @@ def indicator_rows(plan: StudyPlan, gated: Gated, codes: tuple[str, ...], varian
             for t, task in enumerate(plan.tasks):
                 row: Row = {"area": code, "role": role.value, "task": task.value, **status(cells[a][r][t])}
                 if row["status"] == "shown":
-                    others, signals = counts[a][r][t]
-                    row["measured"] = {"signals": int(signals[0]), "others": int(others[0])}
-                    row["lifts"] = [_lift(tag.value, lifts[a][r][t][i], signals[1 + i], others[1 + i], ends[a][r][t][i])
+                    others, flagged = counts[a][r][t]
+                    row["measured"] = {"flagged": int(flagged[0]), "others": int(others[0])}
+                    row["lifts"] = [_lift(tag.value, lifts[a][r][t][i], flagged[1 + i], others[1 + i], ends[a][r][t][i])
                                     for i, tag in enumerate(tags)]
                 yield row
 
 
-def _lift(tag: str, code: int, signals: float, others: float, ends: list[float]) -> Row:
+def _lift(tag: str, code: int, flagged: float, others: float, ends: list[float]) -> Row:
     row: Row = {"indicator": tag, **status(code)}
     if code == 0:
         lift, lower, upper = ends
-        row |= {"measured": {"signals": int(signals), "others": int(others)}, "lift": round(lift, 3),
+        row |= {"measured": {"flagged": int(flagged), "others": int(others)}, "lift": round(lift, 3),
                 "lower": round(lower, 3), "upper": round(upper, 3), "class": lift_class(lower, upper)}
     return row
 

@@ -71,6 +71,7 @@ class Gate(Form):
     most_of_one_partner: float
     least_youden: float
     band_factor: float
+    flag_threshold: float
     embargo_days: Count
     signatures: Count
     thresholds: dict[Family, Count]

@@ -151,7 +151,7 @@ class WithheldCell(_Place, WithheldNumber):
 class TwoSides(Form):
     """Noisy numbers of people: among those who are flagged, and among the others."""
 
-    signals: Noisy
+    flagged: Noisy
     others: Noisy
 
 

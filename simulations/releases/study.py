@@ -138,6 +138,8 @@ def misses(found: dict[str, float]) -> Iterator[str]:
     for name, value in found.items():
         if name.startswith("coverage of measured") and not LEAST_COVERAGE <= value <= MOST_COVERAGE:
             yield name
+        if name.startswith("coverage of shown: rates") and not value >= LEAST_COVERAGE:
+            yield name
         if name.startswith("shown though") and not value <= MOST_FALSE:
             yield name
 

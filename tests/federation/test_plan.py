@@ -267,3 +267,24 @@ def test_scales_survive_the_journey_as_json() -> None:
     turned = plan.model_copy(update={"statistics": make_statistics(
         noise_scales=dict(reversed(scales.items())))})
     assert turned.sha256 == plan.sha256
+
+
+@pytest.mark.parametrize("version", [
+    "", "1\n\n# Approved by the ministry", "<script>", "[x](javascript:y)", "1 2", "v" * 64])
+def test_an_encoders_version_is_no_free_text(version: str) -> None:
+    tree = json.loads(sign(make_plan()).to_json())["plan"]
+    StudyPlan.model_validate_json(json.dumps(tree | {"encoder": tree["encoder"] | {"version": "1.2.0rc1+cpu"}}))
+    with pytest.raises(ValidationError, match=r"encoder\.version"):
+        StudyPlan.model_validate_json(json.dumps(tree | {"encoder": tree["encoder"] | {"version": version}}))
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u202e", "\u2067", "\u00ad"])
+@pytest.mark.parametrize("name", ["label", "purpose", "super_regions"])
+def test_no_text_of_a_plan_holds_what_cannot_be_seen(name: str, mark: str) -> None:
+    tree = json.loads(sign(make_plan()).to_json())["plan"]
+    if name == "super_regions":
+        tree["statistics"]["super_regions"][0]["name"] += mark
+    else:
+        tree[name] += mark
+    with pytest.raises(ValidationError, match=f"{name}.*\n.*invisible character"):
+        StudyPlan.model_validate_json(json.dumps(tree))

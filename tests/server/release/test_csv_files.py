@@ -115,6 +115,13 @@ def test_no_name_can_start_a_formula(content: dict[str, Any], name: str) -> None
         assert row["area_name"] == row["label"] == f"'{name}"
 
 
+@pytest.mark.parametrize("mark", ["\u200b", "\ufeff", "\u202e", "\u2066", "\u00ad"])
+def test_no_name_can_hide_what_it_is(content: dict[str, Any], mark: str) -> None:
+    areas = [{**area, "name": f"{mark}=1{mark}+1"} for area in content["areas"]]
+    for row in rows(cells_csv({**content, "areas": areas})):
+        assert row["area_name"] == "'=1+1"
+
+
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\t"])
 def test_no_name_can_begin_a_row(content: dict[str, Any], end: str) -> None:
     areas = [{**area, "name": f"North{end}=1+1"} for area in content["areas"]]

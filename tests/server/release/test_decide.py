@@ -10,8 +10,11 @@ import pytest
 
 from federation.privacy.guarantee import table_variances
 from federation.taxonomy import AreaLevel, Family
-from server.release.decide import Gated, apply_gate, enough_labelled, thresholds_of
+from server.release.calibration import Calibration
+from server.release.decide import Gated, apply_gate, decide_indicators, enough_labelled, thresholds_of
+from server.release.derive import derive_lifts
 from server.release.gate import REASONS, Reasons
+from server.release.intervals import lift_interval
 from tests.server.release.counted import REGIONS, ROUTES, World, make_plan, rich
 
 PLAN = make_plan()
@@ -43,9 +46,9 @@ def test_the_rich_world_is_shown_as_it_was_measured() -> None:
 
 def test_thresholds_are_those_of_each_familys_noise() -> None:
     found = thresholds_of(PLAN, table_variances(PLAN, 4))
-    # 10 + 2.3263 sd + 1/2, rounded up: sd 40, 80, and 40 √2 for a sum of two counts.
+    # 10 + 2.3263 sd + 1/2, rounded up: sd 40 and 80; 10 sd for labelled people.
     assert found == {Family.REGIONS: 104, Family.CORRIDORS: 104, Family.SUPER_REGIONS: 197, Family.COUNTRIES: 197,
-                     Family.INDICATORS: 197, Family.CONFUSION: 143}
+                     Family.INDICATORS: 197, Family.CONFUSION: 400}
 
 
 @pytest.mark.parametrize(("family", "at", "threshold"), [
@@ -97,8 +100,8 @@ def test_a_model_that_cannot_tell_withholds_its_task_everywhere() -> None:
 
 
 @pytest.mark.parametrize(("counts", "few"), [
-    ((1900, 100, 13, 130), False), ((1900, 100, 13, 129), True), ((1900, 100, 0, 142), True),
-    ((140, 3, 100, 900), False), ((140, 2, 100, 900), True), ((-300, 100, 100, 900), True)])
+    ((1900, 100, 40, 360), False), ((1900, 100, 40, 359), True), ((1900, 100, 0, 399), True),
+    ((1550, 50, 100, 900), False), ((1550, 49, 100, 900), True), ((-300, 100, 100, 900), True)])
 def test_too_few_labelled_people_of_either_kind(counts: tuple[int, int, int, int], few: bool) -> None:
     gated = confusion(*counts)
     known = gated.calibrations[1]
@@ -106,6 +109,21 @@ def test_too_few_labelled_people_of_either_kind(counts: tuple[int, int, int, int
     if few:
         assert (gated.rates[..., 1] == 4).all()
     assert not gated.rates[..., 0].any()
+
+
+@pytest.mark.parametrize(("minimum_count", "sd", "least"), [
+    (11, 16.0, 160),
+    # 119 + 2.3263 · 4 √2 + 1/2 = 132.7 is more than 10 sd.
+    (120, 4.0, 133)])
+def test_four_times_as_many_labelled_people_without_a_signal(minimum_count: int, sd: float, least: int) -> None:
+    plan = make_plan(rule={"minimum_count": minimum_count})
+
+    def enough(having: int, others: int) -> bool:
+        return enough_labelled(plan, Calibration.of(having, 0, 0, others, noise_variance=sd**2))
+
+    assert enough(least, 4 * least)
+    assert not enough(least - 1, 4 * least)
+    assert not enough(least, 4 * least - 1)
 
 
 def test_no_nan_is_enough_labelled() -> None:
@@ -194,6 +212,20 @@ def test_a_mix_needs_enough_people_on_either_side(side: int, code: int) -> None:
     assert np.isnan(found.counts).sum() == 6
 
 
+def test_a_mix_is_shown_only_where_its_rate_is() -> None:
+    # 5,000 people of whom 5 % are flagged, all of them false alarms: the mix alone would tell that there are so many.
+    world = rich(make_plan(indicators=AreaLevel.REGION)).but(Family.REGIONS, (0, 0), [5000, 250, 2000])
+    world = world.but(Family.INDICATORS, (0, 0, 0), [[4760, 476, 476], [240, 90, 90]])
+    found = world.gated().indicators
+    assert found is not None
+    assert why(found.cells) == {"too_few_signals": 1}
+    assert found.cells[0, 0].tolist() == [5, 0]
+    assert np.isnan(found.counts[0, 0, 0]).all()
+    few = world.but(Family.REGIONS, (0, 0, 0), 40).gated().indicators
+    assert few is not None
+    assert few.cells[0, 0].tolist() == [3, 3]
+
+
 def test_a_lift_needs_enough_people_with_its_indicator_on_both_sides_together() -> None:
     # A sum of two counts with sd 80: 10 + 2.3263 · 80 √2 + 1/2 = 273.7.
     table = RICH.table(Family.INDICATORS)[1, 0, 1].copy()
@@ -216,6 +248,39 @@ def test_a_lift_without_bound_is_withheld_alone() -> None:
     assert found is not None
     assert found.lifts[1, 0, 1].tolist() == [6, 0]
     assert (found.lifts != 0).sum() == 1
+
+
+def test_a_lift_below_zero_is_withheld() -> None:
+    # Noise left the flagged with fewer than none: the whole interval of the ratio lies below 0.
+    found = mix((1, 1), -400)().indicators
+    assert found is not None
+    _, lower, upper = lift_interval(-400, 1500, 800, 8000, variance=6400.0)
+    assert lower < upper < 0.0
+    assert found.lifts[1, 0, 1].tolist() == [6, 0]
+
+
+@pytest.mark.parametrize(("others", "shown"), [(240, True), (239, False)])
+def test_a_lift_needs_an_indicator_that_is_surely_there_among_the_others(others: int, shown: bool) -> None:
+    # 3 standard deviations of 80; at 239 the interval is bounded, too.
+    assert np.isfinite(lift_interval(450, 1500, 239, 8000, variance=6400.0).upper)
+    found = mix((0, 1), others)().indicators
+    assert found is not None
+    assert found.lifts[1, 0, 1].tolist() == [0 if shown else 6, 0]
+
+
+def test_a_rare_indicator_is_seldom_said_to_be_more_often_flagged() -> None:
+    """400 flagged people and 4,000 others, 5 in 1,000 of either with the indicator, noise of 15: a true lift of 1."""
+    rng, n, sd = np.random.default_rng(0), 20_000, 15.0
+    people = np.array([[4000, 0, 0], [400, 0, 0]])
+    counts = np.tile(people.astype(np.float64), (n, 1, 1, 1, 1))
+    counts[..., 0, 1:] = rng.binomial(4000, 0.005, (n, 1, 1, 2))
+    counts[..., 1, 1:] = rng.binomial(400, 0.005, (n, 1, 1, 2))
+    counts += np.rint(rng.normal(0.0, sd, counts.shape))
+    found = decide_indicators(PLAN, counts, sd**2, rates=np.zeros((n, 1, 1), dtype=np.int8))
+    _, lower, _ = derive_lifts(found, sd**2)
+    shown = found.lifts == 0
+    assert shown.sum() > 300
+    assert (lower[shown] > 1.0).mean() < 0.06
 
 
 # Corridors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,14 @@ from hypothesis import strategies as st
 
 from federation.taxonomy import Family, RegionRole, Task
 from server.release import derive
+from server.release.comparable import comparable
 from server.release.decide import Gated
 from server.release.derive import count_class, derive_corridors, derive_lifts, derive_rates, derive_trend, lift_class
-from tests.server.release.counted import World, make_plan, rich
+from tests.server.release.counted import NORTH, REGIONS, SOUTH, WHOLE, World, make_plan, rich
 
 PLAN = make_plan(super_regions=(), indicators=None, roles=(RegionRole.ORIGIN,), tasks=(Task.RECRUITMENT,))
 RICH = rich(PLAN)
+NODES = RICH.gated().nodes
 NOTHING = (math.nan, math.nan, math.nan)
 
 
@@ -63,7 +66,7 @@ def band(monkeypatch: pytest.MonkeyPatch, country: tuple[float, float, float] | 
 ])
 def test_bands_against_a_country_at_a_fifth(monkeypatch: pytest.MonkeyPatch, place: tuple[float, float, float],
                                             expected: str) -> None:
-    assert band(monkeypatch, (0.2, 0.18, 0.22), place) == expected
+    assert band(monkeypatch, (0.2, 0.2, 0.2), place) == expected
 
 
 def test_without_the_countrys_rate_nothing_can_be_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,8 +74,39 @@ def test_without_the_countrys_rate_nothing_can_be_told_apart(monkeypatch: pytest
         assert band(monkeypatch, None, place) == "insufficient"
 
 
-def test_the_countrys_interval_makes_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert band(monkeypatch, (0.2, -1.0, 9.0), (0.3, 0.21, 0.4)) == "high"
+@pytest.mark.parametrize(("country", "place", "expected"), [
+    # The ends of the difference lie sqrt(0.03² + 0.04²) = 0.05 from it.
+    ((0.2, 0.16, 0.24), (0.251, 0.221, 0.281), "high"), ((0.2, 0.16, 0.24), (0.249, 0.219, 0.279), "medium"),
+    ((0.2, 0.16, 0.24), (0.149, 0.119, 0.179), "low"), ((0.2, 0.16, 0.24), (0.151, 0.121, 0.181), "medium"),
+    ((0.2, -1.0, 9.0), (0.3, 0.21, 0.4), "insufficient"),
+    # From 0.2 · 2 = 0.4 ± 0.08 a place at 0.3 ± 0.06 is 0.1 away, and so are the ends of the difference.
+    ((0.2, 0.16, 0.29), (0.3, 0.24, 0.359), "medium"), ((0.2, 0.16, 0.29), (0.3, 0.24, 0.361), "insufficient"),
+])
+def test_the_countrys_own_rate_is_uncertain(monkeypatch: pytest.MonkeyPatch, country: tuple[float, float, float],
+                                            place: tuple[float, float, float], expected: str) -> None:
+    assert band(monkeypatch, country, place) == expected
+
+
+def test_places_that_are_alike_are_seldom_told_apart() -> None:
+    """Two regions of one rate and a tiny one that is withheld: nothing is adjusted, and the country is as uncertain."""
+    plan = make_plan(regions=REGIONS[:3], protected=(), super_regions=(), indicators=None, corridors=(),
+                     coverage=(REGIONS[:3],) * 4, roles=(RegionRole.ORIGIN,), tasks=(Task.RECRUITMENT,))
+    rng, people = np.random.default_rng(0), np.array([2500, 2500, 30])
+    shown = wrong = 0
+    for _ in range(150):
+        world = rich(plan)
+        flags = rng.binomial(people, 0.0904)  # 8 % at a sensitivity of 0.9 and a false-alarm rate of 0.02
+        world.table(Family.REGIONS)[:, 0, 0], world.table(Family.REGIONS)[:, 0, 1] = people, flags
+        world.table(Family.COUNTRIES)[0, 0] = people.sum(), flags.sum()
+        world.table(Family.CONFUSION)[0] = [[58_800, 1200], [2000, 18_000]]
+        for family, sd in ((Family.REGIONS, 40.0), (Family.COUNTRIES, 80.0)):
+            table = world.table(family)
+            table += np.rint(rng.normal(0.0, sd, table.shape)).astype(np.int64)
+        found = derive_rates(plan, world.gated()).band[1:, 0, 0].tolist()
+        shown += sum(band is not None for band in found)
+        wrong += sum(band in ("high", "low") for band in found)
+    assert shown > 200
+    assert wrong <= 0.05 * shown
 
 
 def test_each_place_is_compared_with_its_own_country_role_and_task(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +198,12 @@ def test_what_adjusting_makes_unbounded_is_told_as_it_was_measured(monkeypatch: 
 def earlier(rate: float, lower: float, upper: float, **changes: Any) -> dict[str, Any]:
     cell = {"area": "XA-01", "role": "origin", "task": "recruitment", "status": "shown",
             "unclipped": {"rate": rate, "lower": lower, "upper": upper}} | changes
-    return {"rate_per_reviewed_records": 10_000, "cells": [cell]}
+    areas = NODES.areas
+    return {"rate_per_reviewed_records": 10_000, "cells": [cell], "gate": {"flag_threshold": 0.5},
+            "areas": [{"code": area.code, "level": area.level.value, "parent": area.parent, "status": "measured"}
+                      for area in areas],
+            "coverage": {"in_sum": list(RICH.partners),
+                         "areas": {area.code: {"agency": 1, "ngo": 2, "platform": 1} for area in areas}}}
 
 
 def trend(previous: dict[str, Any], gated: Gated | None = None, value: float = 0.30, half: float = 0.03,
@@ -174,7 +213,7 @@ def trend(previous: dict[str, Any], gated: Gated | None = None, value: float = 0
     rates = derive_rates(PLAN, gated)
     shown = np.where(np.isnan(rates.value), np.nan, value)
     rates = replace(rates, value=shown, lower=shown - half, upper=shown + half)
-    return derive_trend(PLAN, gated.nodes, rates, previous)
+    return derive_trend(PLAN, gated.nodes, rates, previous, partners=RICH.partners)
 
 
 @pytest.mark.parametrize(("before", "expected"), [
@@ -209,6 +248,52 @@ def test_no_trend_without_the_same_cell_shown_before(changes: dict[str, str]) ->
 def test_no_trend_where_nothing_is_shown_now() -> None:
     gated = RICH.but(Family.REGIONS, (0, 0, 1), 60).gated()
     assert trend(earlier(2000.0, 1900.0, 2100.0), gated) == {}
+
+
+def other_partners(previous: dict[str, Any]) -> None:
+    previous["coverage"]["in_sum"].append("newcomer")
+
+
+def other_threshold(previous: dict[str, Any]) -> None:
+    previous["gate"]["flag_threshold"] = 0.6
+
+
+def other_coverage(previous: dict[str, Any]) -> None:
+    previous["coverage"]["areas"]["XA-01"] = {"ngo": 2, "platform": 1}
+
+
+def protected_then(previous: dict[str, Any]) -> None:
+    next(area for area in previous["areas"] if area["code"] == "XA-01")["status"] = "protected"
+
+
+@pytest.mark.parametrize("change", [other_partners, other_threshold, other_coverage, protected_then])
+def test_no_trend_of_what_is_not_the_same(change: Callable[[dict[str, Any]], None]) -> None:
+    previous = earlier(2000.0, 1900.0, 2100.0)
+    assert trend(previous)
+    change(previous)
+    assert trend(previous) == {}
+
+
+@pytest.mark.parametrize(("code", "compared"), [("XA", False), ("XB", True)])
+def test_a_coarse_place_is_the_regions_in_it(code: str, compared: bool) -> None:
+    previous = earlier(2000.0, 1900.0, 2100.0, area=code)
+    assert trend(previous)
+    next(area for area in previous["areas"] if area["code"] == "XA-04")["status"] = "protected"
+    assert bool(trend(previous)) is compared
+
+
+def test_super_regions_that_change_places_have_no_trend() -> None:
+    plan = make_plan(corridors=(), indicators=None)
+    areas, partners = rich(plan).gated().nodes.areas, RICH.partners
+    previous = earlier(0.0, 0.0, 0.0)
+    previous["coverage"]["areas"] |= {one.code: {"agency": 1, "ngo": 2, "platform": 1} for one in (NORTH, SOUTH, WHOLE)}
+    previous["areas"] = [{"code": area.code, "level": area.level.value, "parent": area.parent, "status": "measured"}
+                         for area in areas]
+    assert comparable(plan, areas, partners, previous) == {area.code for area in areas}
+    turned = {"XA:north": "XA:south", "XA:south": "XA:north"}
+    for area in previous["areas"]:
+        area["parent"] = turned.get(area["parent"], area["parent"])
+    assert {area.code for area in areas} - comparable(plan, areas, partners, previous) == {"XA:north", "XA:south"}
 
 
 def test_rates_of_another_unit_are_brought_to_shares() -> None:

@@ -85,7 +85,9 @@ def test_names_of_partners_and_withheld_numbers_are_in_neither(content: dict[str
 
 def test_free_text_cannot_become_markup(content: dict[str, Any], plan: StudyPlan) -> None:
     hostile = "<script>alert(1)</script>\n## Approved by all | [x](javascript:y) `code`"
-    text = model_card({**content, "label": hostile}, plan.model_copy(update={"purpose": hostile})).decode()
+    encoder = plan.encoder.model_copy(update={"version": hostile})
+    text = model_card({**content, "label": hostile},
+                      plan.model_copy(update={"purpose": hostile, "encoder": encoder})).decode()
     text += reading_guide({**content, "label": hostile}).decode()
     assert "\n## Approved" not in text
     assert not re.search(r"(?<!\\)<script", text)

@@ -113,7 +113,7 @@ def test_measured_numbers_carry_what_follows_from_them() -> None:
             forged[table][index]["measured"][name] += 5
             assert rebuild(forged, plan, None) != forged
     forged = deepcopy(content)
-    forged["indicators"]["cells"][0]["lifts"][0]["measured"]["signals"] += 5
+    forged["indicators"]["cells"][0]["lifts"][0]["measured"]["flagged"] += 5
     assert rebuild(forged, plan, None) != forged
     forged = deepcopy(content)
     forged["calibration"][0]["measured"]["true_positive"] += 5

@@ -142,9 +142,9 @@ def test_indicator_rows_name_their_sides() -> None:
     table[1, 2], table[0, 2] = 300, 900
     content = RICH.but(Family.INDICATORS, (0, 0, 0), table).content()
     cell = row(content["indicators"]["cells"], "XA", "origin", "recruitment")
-    assert cell["measured"] == {"signals": 1500, "others": 8000}
+    assert cell["measured"] == {"flagged": 1500, "others": 8000}
     assert [lift["indicator"] for lift in cell["lifts"]] == ["deceptive_offer", "document_control"]
-    assert cell["lifts"][1]["measured"] == {"signals": 300, "others": 900}
+    assert cell["lifts"][1]["measured"] == {"flagged": 300, "others": 900}
     assert cell["lifts"][1]["lift"] == round(300 / 1500 / (900 / 8000), 3)
     assert cell["lifts"][0]["class"] == "more_often"
 
