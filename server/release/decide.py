@@ -116,7 +116,7 @@ def apply_gate(measurements: Measurements, earlier: Sequence[SeriesMeasurement] 
         ends = [[at[pair.origin], at[pair.destination]] for pair in plan.statistics.corridors]
         corridors = decide_corridors(
             plan, measurements.table(Family.CORRIDORS).astype(np.float64), calibrations, variances[Family.CORRIDORS],
-            partners=measurements.partners, one_partner=np.asarray(one_partner[ends].any(axis=1)))
+            partners=measurements.partners, one_partner=np.asarray(one_partner[ends].any(axis=(1, 2))))
     if plan.statistics.series is not None:
         found, level = running(measurements, earlier), plan.statistics.series.level
         series = found if isinstance(found, SeriesWithheld) else decide_series(
@@ -147,7 +147,7 @@ def enough_labelled(plan: StudyPlan, known: Calibration) -> bool:
 
 
 def decide_records(plan: StudyPlan, nodes: Nodes, coverage: Coverage, one_partner: BoolArray) -> Reasons:
-    """`(N, R)`: whether counts of records are shown; `one_partner` is `(N,)`, from `gate.dominated`."""
+    """`(N, R)`: whether counts of records are shown; `one_partner` is `(N, R)`, from `gate.dominated`."""
     return records_reasons(
         nodes.reviewed, thresholds=np.array([_threshold(plan, float(variance)) for variance in nodes.variance]),
         cover=np.array([covered(coverage[area.code], plan.release) for area in nodes.areas]), one_partner=one_partner)
@@ -179,14 +179,14 @@ def decide_indicators(plan: StudyPlan, counts: FloatArray, calibrations: tuple[C
         calibrations: by task. What a model flags that cannot tell is no signal, and no mix of signals is made of it.
         variance: of the noise in each count.
         coverage: of all places.
-        one_partner: `(A,)`, from `gate.dominated`.
+        one_partner: `(A, R)`, from `gate.dominated`.
     """
     spec, threshold = plan.statistics.indicators, _threshold(plan, variance)
     codes = TableLayout(plan).areas.codes(spec.level) if spec else ()
     cover = np.array([covered(coverage[code], plan.release) for code in codes])
     cells = first_failed({
         Withheld.TOO_FEW_PARTNERS: ~cover[:, None, None],
-        Withheld.ONE_PARTNER_DOMINATES: one_partner[:, None, None],
+        Withheld.ONE_PARTNER_DOMINATES: one_partner[..., None],
         Withheld.TOO_FEW_RECORDS: ~(counts[..., 0, 0] >= threshold),
         Withheld.MODEL_NOT_GOOD_ENOUGH: ~np.array([known.usable(plan.release.least_youden) for known in calibrations]),
         Withheld.TOO_FEW_SIGNALS: ~(counts[..., 1, 0] >= threshold)}, counts.shape[:3])
@@ -212,7 +212,7 @@ def decide_corridors(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Ca
         calibrations: by task.
         variance: of the noise in each count.
         partners: names of those in the sum.
-        one_partner: `(P,)`, whether one partner makes up a place at either end.
+        one_partner: `(P,)`, whether one partner makes up a place at either end, in any role.
     """
     cover = np.array([covered(corridor_coverage(plan.roster, plan.statistics, pair, partners=partners), plan.release)
                       for pair in plan.statistics.corridors])
@@ -233,7 +233,7 @@ def decide_series(plan: StudyPlan, series: Running, calibrations: tuple[Calibrat
         series: as measured.
         calibrations: by task, of this release's model. Its errors stand for those of earlier releases' models.
         coverage: of all places.
-        one_partner: `(A,)`, from `gate.dominated`.
+        one_partner: `(A, R)`, from `gate.dominated`.
     """
     spec, totals, variance = plan.statistics.series, series.totals(), series.variance
     codes = TableLayout(plan).areas.codes(spec.level) if spec else ()

@@ -50,7 +50,7 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
     gated, variances = gated_of(content, plan), table_variances(plan, len(partners))
     coverage = declared_coverage(plan.roster, plan.statistics, gated.nodes.areas, partners=partners)
     usable = np.array([known.usable(plan.release.least_youden) for known in gated.calibrations])
-    records = decide_records(plan, gated.nodes, coverage, _nobody(len(gated.nodes.areas)))
+    records = decide_records(plan, gated.nodes, coverage, _nobody(gated.records.shape))
     rates = decide_rates(plan, gated.nodes, records, gated.calibrations)
     found = [*_few_labelled(content["calibration"], plan, gated),
              *_differ("nodes", content["nodes"], gated.records, records),
@@ -59,7 +59,7 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
     if gated.indicators is not None:
         mix, rows = gated.indicators, content["indicators"]["cells"]
         again = decide_indicators(plan, mix.counts, gated.calibrations, variances[Family.INDICATORS],
-                                  coverage=coverage, one_partner=_nobody(len(mix.counts)))
+                                  coverage=coverage, one_partner=_nobody(mix.cells.shape[:2]))
         found += [*_differ("indicators", rows, mix.cells, again.cells),
                   *_differ("indicators", [{**row, "indicator": lift["indicator"]} for row in rows
                                           for lift in row.get("lifts", ())],
@@ -68,7 +68,7 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
     if gated.corridors is not None:
         pairs, rows = gated.corridors, content["corridors"]
         routes = decide_corridors(plan, pairs.counts, gated.calibrations, variances[Family.CORRIDORS],
-                                  partners=partners, one_partner=_nobody(len(pairs.counts)))
+                                  partners=partners, one_partner=_nobody(pairs.reasons.shape[:1]))
         found += [*_differ("corridors", rows, pairs.reasons, routes.reasons),
                   *_of_the_model("corridors", rows, pairs.reasons, usable)]
     if gated.series is not None:
@@ -83,8 +83,8 @@ def _of_the_series(content: dict[str, Any], plan: StudyPlan, gated: Gated, cover
             yield f"series: is {content['series']['reason']}, and this is its first release"
         return
     rows, said = content["series"]["cells"], gated.series.reasons
-    # The decision about a place is the same for a running total as for the release's own records.
-    one_partner = (gated.records == _DOMINATED).any(axis=1)[gated.nodes.at(AreaLevel(content["series"]["level"]))]
+    # The decision about a place and role is the same for a running total as for the release's own records.
+    one_partner = (gated.records == _DOMINATED)[gated.nodes.at(AreaLevel(content["series"]["level"]))]
     again = decide_series(plan, gated.series.running, gated.calibrations, coverage=coverage, one_partner=one_partner)
     yield from _differ("series", rows, said, again.reasons)
     yield from _of_the_model("series", rows, said, usable)
@@ -93,8 +93,8 @@ def _of_the_series(content: dict[str, Any], plan: StudyPlan, gated: Gated, cover
             yield f"series: {_where(row)} is {reason(stated)}, and its place is not decided so"
 
 
-def _nobody(places: int) -> BoolArray:
-    return np.zeros(places, dtype=bool)
+def _nobody(shape: tuple[int, ...]) -> BoolArray:
+    return np.zeros(shape, dtype=bool)
 
 
 def _where(row: dict[str, Any]) -> str:
