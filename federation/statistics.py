@@ -188,7 +188,8 @@ def scales_in_people(plan: StudyPlan) -> dict[Family, float]:
 
 
 def series_tables_sha256(plan: StudyPlan) -> str:
-    """What the series' table of a plan is a table of. Releases with another hash cannot be added up.
+    """What the series' table of a plan is a table of, and who declared what of it. Releases with another hash cannot be
+    added up: what too few partners covered in one of them would be in the total that more cover now.
 
     Raises:
         ValueError: if the plan has no series.
@@ -198,7 +199,10 @@ def series_tables_sha256(plan: StudyPlan) -> str:
         raise ValueError("the plan has no series")
     places = {code: [region for region in areas.regions if areas.above(region, spec.series.level) == code]
               for code in areas.codes(spec.series.level)}
-    return sha256_hex(canonical_json({"places": places, "roles": list(spec.roles), "tasks": list(plan.tasks)}))
+    declared = {entry.name: {"kind": entry.kind, "regions": sorted(set(entry.regions) & set(areas.regions))}
+                for entry in plan.roster}
+    return sha256_hex(canonical_json({"places": places, "roles": list(spec.roles), "tasks": list(plan.tasks),
+                                      "declared": declared}))
 
 
 @dataclass(frozen=True, kw_only=True)
