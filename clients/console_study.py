@@ -48,6 +48,7 @@ def approve(
     be used. 3: your rules or the plan's entry for you stand against it.
     """
     from clients.approvals import Decision
+    from clients.turns import check_turn
 
     node, signed, found = _open(plan, home)
     if not as_json:
@@ -58,6 +59,10 @@ def approve(
     if found.earlier is not None and found.earlier.decision is Decision.APPROVED and not found.price_changed:
         _already(node, found.earlier, as_json=as_json)
         return
+    try:
+        check_turn(node, signed.plan)
+    except InputError as error:
+        _refuse(error)
     if not yes:
         typed = answer(f"\nTo approve, type the study's name ({signed.plan.study})")
         if typed is None:

@@ -93,8 +93,6 @@ class _Tally:
         """Count one person."""
         for mention in place.mentions:
             self._mention(mention)
-        for region in {mention.region for mention in place.mentions}:
-            self._tables[Family.DOMINANCE][region, self._own] += 1
         if place.corridor is not None:
             row, pair = place.corridor
             self._tables[Family.CORRIDORS][pair] += self._flags[row]
@@ -103,6 +101,7 @@ class _Tally:
 
     def _mention(self, mention: Mention) -> None:
         flags = self._flags[mention.row]
+        self._tables[Family.DOMINANCE][mention.region, mention.role, self._own] += 1
         for level, family in LEVELS.items():
             at = self._place_at[level][mention.region]
             if family in self._tables and at is not None:

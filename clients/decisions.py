@@ -20,12 +20,14 @@ class Decided:
     Attributes:
         study: its name; the beginning of the plan's hash if the plan that was kept cannot be read.
         epsilon: what the whole plan was said to cost one person, at `delta`.
-        ended: whether everything that the plan can ask was answered here.
+        answered: whether anything that the plan asks was answered here.
+        ended: whether everything that it can ask was.
         problem: why the decision does not count, or what is wrong with its plan; empty if nothing is.
     """
 
     plan_sha256: str
     study: str
+    answered: bool
     ended: bool
     problem: str
     decision: Decision | None = None
@@ -54,7 +56,7 @@ def take_back(home: NodeHome, decided: Decided) -> None:
         InputError: if it cannot be written, or if the journal does not hold it; the message says which.
     """
     try:
-        signed = _kept_plan(home, decided.plan_sha256)
+        signed = kept_plan(home, decided.plan_sha256)
     except InputError:
         approval_path(home, decided.plan_sha256).unlink(missing_ok=True)
         return
@@ -67,20 +69,22 @@ def _decided(home: NodeHome, sha256: str, answered: dict[str, int]) -> Decided:
     problem = ""
     try:
         approval = find_approval(home, sha256)
-        signed = _kept_plan(home, sha256)
+        signed = kept_plan(home, sha256)
     except Refusal as refusal:
         problem = refusal.detail
     except InputError as error:
         problem = str(error)
     stages = planned_stages(signed.plan) if signed is not None else ()
     found = Decided(plan_sha256=sha256, study=signed.plan.study if signed else f"{sha256[:16]}…", problem=problem,
+                    answered=answered.get(sha256, 0) > 0,
                     ended=bool(stages) and answered.get(sha256, 0) >= sum(stage.rounds for stage in stages))
     return found if approval is None else replace(
         found, decision=approval.decision, decided_at=approval.decided_at, epsilon=approval.price.total,
         delta=approval.price.delta)
 
 
-def _kept_plan(home: NodeHome, sha256: str) -> SignedPlan:
+def kept_plan(home: NodeHome, sha256: str) -> SignedPlan:
+    """The plan that was decided on. Raises InputError if it is not there, or is another."""
     path = kept_plan_path(home, sha256)
     signed = SignedPlan.open(read_plan_file(path), trusted_key=home.settings.coordinator_key)
     if signed.sha256 != sha256:

@@ -22,7 +22,7 @@ _TABLES = {
     Family.CONFUSION: "where the model is right and wrong",
     Family.INDICATORS: "indicators among people flagged and not",
     Family.CORRIDORS: "people by pair of places",
-    Family.DOMINANCE: "people by region and partner",
+    Family.DOMINANCE: "people by region, role and partner",
     Family.SERIES: "the running total"}
 
 
@@ -67,7 +67,7 @@ def _others(plan: StudyPlan) -> Iterator[str]:
                f"{_PLACES[table.indicators.level][0]}")
     if table.corridors:
         yield f"from where to where records lead, for {counted(len(table.corridors), 'pair', 'pairs')} of places"
-    yield "how many people each partner counts in each region, to see where one partner makes up most of it"
+    yield "how many people each partner counts in each region and role, to see where one partner makes up most of them"
 
 
 def how_counts_leave(plan: StudyPlan) -> Iterator[str]:
@@ -80,6 +80,6 @@ def how_counts_leave(plan: StudyPlan) -> Iterator[str]:
            + (f"(In the running total, {SCALE} stand for 1.) " if table.series is not None else "")
            + how_it_leaves(table.aggregation, "the list"))
     anyway = "" if table.aggregation is Aggregation.LOCAL else "whatever the mask, "
-    yield (f"The table by region and partner has a column for each partner: from yours the coordinator learns, {anyway}"
-           "with noise, how many of your people count in each region. It decides by it what is withheld, and does not "
-           "publish it.")
+    yield ("The table by region, role and partner has a column for each partner: from yours the coordinator learns, "
+           f"{anyway}with noise, how many of your people count in each region and role. It decides by it what is "
+           "withheld, and does not publish it.")

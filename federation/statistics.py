@@ -8,7 +8,7 @@ a person at most (`max_roles_per_person`) and `T` tasks, a person moves
     confusion                           T entries: one labelled record a task, in one of four cells
     indicators                          C T (1 + tags) entries: for each task on one side, flagged or not
     corridors                           1 + T entries: one pair
-    dominance                           C entries: one for each region that the person counts in
+    dominance                           C entries: one for each role, of the region that the person counts in
     series                              1 + T entries: one place in one role, of one release of the series
 
 each of them by one, of the series by `federation.privacy.series.SCALE` at most. The list of cells is public and fixed
@@ -79,7 +79,7 @@ class TableLayout:
         CONFUSION                           (T, 2, 2)                       task, label (0 negative), flag (0 no)
         INDICATORS                          (places, roles, T, 2, 1 + I)    side (0 not flagged), people and indicators
         CORRIDORS                           (pairs, 1 + T)
-        DOMINANCE                           (regions, partners)
+        DOMINANCE                           (regions, roles, partners)
         SERIES                              (places, roles, 1 + T), in units of 1 / SCALE of a person
     """
 
@@ -115,7 +115,7 @@ class TableLayout:
             case Family.CORRIDORS:
                 return (len(spec.corridors), 1 + tasks)
             case Family.DOMINANCE:
-                return (len(self.areas.regions), len(self.plan.roster))
+                return (len(self.areas.regions), roles, len(self.plan.roster))
             case Family.SERIES if spec.series is not None:
                 return (len(self.areas.codes(spec.series.level)), roles, 1 + tasks)
         raise ValueError(f"the plan counts no {family}")
@@ -188,7 +188,8 @@ def scales_in_people(plan: StudyPlan) -> dict[Family, float]:
 
 
 def series_tables_sha256(plan: StudyPlan) -> str:
-    """What the series' table of a plan is a table of. Releases with another hash cannot be added up.
+    """What the series' table of a plan is a table of, and who declared what of it. Releases with another hash cannot be
+    added up: what too few partners covered in one of them would be in the total that more cover now.
 
     Raises:
         ValueError: if the plan has no series.
@@ -198,7 +199,10 @@ def series_tables_sha256(plan: StudyPlan) -> str:
         raise ValueError("the plan has no series")
     places = {code: [region for region in areas.regions if areas.above(region, spec.series.level) == code]
               for code in areas.codes(spec.series.level)}
-    return sha256_hex(canonical_json({"places": places, "roles": list(spec.roles), "tasks": list(plan.tasks)}))
+    declared = {entry.name: {"kind": entry.kind, "regions": sorted(set(entry.regions) & set(areas.regions))}
+                for entry in plan.roster}
+    return sha256_hex(canonical_json({"places": places, "roles": list(spec.roles), "tasks": list(plan.tasks),
+                                      "declared": declared}))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,7 @@ class Family(StrEnum):
     CORRIDORS = "corridors"
     """By pair of origin and destination, both from one record: people reviewed, and flagged for each task."""
     DOMINANCE = "dominance"
-    """By region and partner: people counted there. Tells whether one partner makes up a region; never published."""
+    """By region, role and partner: people counted there. Tells whether one partner makes up a cell; never published."""
     SERIES = "series"
     """By place and role, over all releases of a series: people new in one of them, and flagged for each task."""
 

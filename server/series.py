@@ -1,8 +1,9 @@
 """What the coordinator keeps of each release of a series, for the releases that follow.
 
 A running total is a weighted sum of what was measured in all releases so far (`federation.privacy.series`), so the
-noisy sum of each is kept: one file a release, `series/NAME/INDEX.json` in the coordinator's home. A study that is run
-again under another plan for the same release takes the place of the one before.
+noisy sum of each is kept, and which cells one partner made up in it: one file a release, `series/NAME/INDEX.json` in
+the coordinator's home. A study that is run again under another plan for the same release takes the place of the one
+before.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from federation.errors import InputError
 from federation.plan_parts import Hex32, SeriesSpec, Slug
 from federation.private_files import replace_private
 from federation.statistics import Measurements, series_tables_sha256
-from federation.taxonomy import Family
+from federation.taxonomy import AreaLevel, Family
+from server.release.gate import dominated
 
 Integer = Annotated[int, Field(ge=-(2**53), le=2**53)]
 
@@ -33,6 +35,7 @@ class _File(BaseModel):
     partners: Annotated[tuple[Slug, ...], Field(min_length=1)]
     values: tuple[Integer, ...]
     variance: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+    one_partner: tuple[bool, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +49,7 @@ class SeriesMeasurement:
         partners: names of those in the sum.
         values: int64, one number for each entry of the table.
         variance: of the noise in each.
+        one_partner: for each place and role of the table, whether one partner made it up in this release (`dominated`).
     """
 
     index: int
@@ -54,6 +58,7 @@ class SeriesMeasurement:
     partners: tuple[str, ...]
     values: npt.NDArray[np.int64]
     variance: float
+    one_partner: npt.NDArray[np.bool_]
 
     @classmethod
     def of(cls, measurements: Measurements) -> Self:
@@ -68,12 +73,20 @@ class SeriesMeasurement:
         return cls(index=plan.statistics.series.index, plan_sha256=plan.sha256,
                    tables_sha256=series_tables_sha256(plan), partners=measurements.partners,
                    values=measurements.table(Family.SERIES).ravel(),
-                   variance=measured_variance(measurements.variances))
+                   variance=measured_variance(measurements.variances),
+                   one_partner=_one_partner(measurements, plan.statistics.series.level))
 
 
 def measured_variance(variances: dict[Family, float]) -> float:
     """Variance of the noise in each entry of a series' sum, rounded to what is the same on every machine."""
     return round(variances[Family.SERIES], 3)
+
+
+def _one_partner(measurements: Measurements, level: AreaLevel) -> npt.NDArray[np.bool_]:
+    plan, areas = measurements.layout.plan, measurements.layout.areas.all()
+    found = dominated(measurements.table(Family.DOMINANCE), areas, plan.statistics,
+                      most=plan.release.most_of_one_partner)
+    return found[[area.level is level for area in areas]].ravel()
 
 
 class SeriesArchive:
@@ -92,7 +105,8 @@ class SeriesArchive:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_private(path, canonical_json({
             "plan_sha256": one.plan_sha256, "tables_sha256": one.tables_sha256, "partners": list(one.partners),
-            "values": one.values.tolist(), "variance": one.variance}))
+            "values": one.values.tolist(), "variance": one.variance,
+            "one_partner": one.one_partner.tolist()}))
 
     def earlier(self, spec: SeriesSpec | None) -> tuple[SeriesMeasurement, ...]:
         """What is kept of the releases before one, oldest first; those that were never measured are missing.
@@ -117,4 +131,5 @@ class SeriesArchive:
                 from None
         return SeriesMeasurement(
             index=index, plan_sha256=kept.plan_sha256, tables_sha256=kept.tables_sha256, partners=kept.partners,
-            values=np.array(kept.values, dtype=np.int64), variance=kept.variance)
+            values=np.array(kept.values, dtype=np.int64), variance=kept.variance,
+            one_partner=np.array(kept.one_partner, dtype=bool))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import chain
@@ -172,3 +172,24 @@ def _check(facts: Facts, measurements: Measurements) -> None:
     if facts.previous is not None and facts.previous["period"]["end"] >= plan.period_end.isoformat():
         raise InputError("previous", "is of a period that does not end before this one",
                          remedy="give the release of the period before")
+    if facts.previous is not None:
+        check_turn(plan, facts.previous)
+
+
+def check_turn(plan: StudyPlan, previous: Mapping[str, Any]) -> None:
+    """Who counts in which of a year's releases is drawn once: a number that comes twice counts the same people twice.
+
+    Raises:
+        InputError: if the release before, of the same year, has this number or a later one, or draws otherwise.
+    """
+    now, then = plan.statistics.appearances, previous["privacy"]["appearances"]
+    if previous["period"]["end"][:4] != f"{plan.period_end.year:04}":
+        return
+    name = "statistics.appearances"
+    if (now.releases_a_year, now.releases_per_person) != (then["releases_a_year"], then["releases_per_person"]):
+        raise InputError(name, "is not that of the release before in the same year", bound="the same numbers of "
+                         "releases a year and a person", remedy="begin with another number in the next year")
+    if now.release_of_year <= then["release_of_year"]:
+        raise InputError(f"{name}.release_of_year", f"is {now.release_of_year}, and a release of the same year that is "
+                         f"out was number {then['release_of_year']}", bound=f"{then['release_of_year'] + 1} or more",
+                         remedy="sign a plan with the number that is next")

@@ -126,11 +126,11 @@ def apply_gate(measurements: Measurements, earlier: Sequence[SeriesMeasurement] 
         ends = [[at[pair.origin], at[pair.destination]] for pair in plan.statistics.corridors]
         corridors = decide_corridors(
             plan, measurements.table(Family.CORRIDORS).astype(np.float64), calibrations, variances[Family.CORRIDORS],
-            partners=measurements.partners, one_partner=np.asarray(one_partner[ends].any(axis=1)))
+            partners=measurements.partners, one_partner=np.asarray(one_partner[ends].any(axis=(1, 2))))
     if plan.statistics.series is not None:
-        found, level = running(measurements, earlier), plan.statistics.series.level
+        found = running(measurements, earlier)
         series = found if isinstance(found, SeriesWithheld) else decide_series(
-            plan, found, calibrations, coverage=coverage, one_partner=one_partner[nodes.at(level)])
+            plan, found, calibrations, coverage=coverage)
     return Gated(nodes=shown, records=records, rates=rates, calibrations=calibrations, indicators=indicators,
                  corridors=corridors, series=series)
 
@@ -161,7 +161,7 @@ def enough_labelled(plan: StudyPlan, known: Calibration) -> bool:
 
 
 def decide_records(plan: StudyPlan, nodes: Nodes, coverage: Coverage, one_partner: BoolArray) -> Reasons:
-    """`(N, R)`: whether counts of records are shown; `one_partner` is `(N,)`, from `gate.dominated`."""
+    """`(N, R)`: whether counts of records are shown; `one_partner` is `(N, R)`, from `gate.dominated`."""
     return records_reasons(
         nodes.reviewed, thresholds=np.array([_threshold(plan, float(variance)) for variance in nodes.variance]),
         cover=np.array([covered(coverage[area.code], plan.release) for area in nodes.areas]), one_partner=one_partner)
@@ -221,7 +221,7 @@ def decide_corridors(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Ca
         calibrations: by task.
         variance: of the noise in each count.
         partners: names of those in the sum.
-        one_partner: `(P,)`, whether one partner makes up a place at either end.
+        one_partner: `(P,)`, whether one partner makes up a place at either end, in any role.
     """
     cover = np.array([covered(corridor_coverage(plan.roster, plan.statistics, pair, partners=partners), plan.release)
                       for pair in plan.statistics.corridors])
@@ -233,22 +233,25 @@ def decide_corridors(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Ca
     return GatedCorridors(counts=np.where(shown, counts, np.nan), reasons=found)
 
 
-def decide_series(plan: StudyPlan, series: Running, calibrations: tuple[Calibration, ...], *, coverage: Coverage,
-                  one_partner: BoolArray) -> GatedSeries:
+def decide_series(plan: StudyPlan, series: Running, calibrations: tuple[Calibration, ...], *,
+                  coverage: Coverage) -> GatedSeries:
     """What is shown of the running totals, by the rules that hold for the rates of their places.
+
+    Where one partner made up a cell in any release, it may make up the total, and later ones could tell that release's
+    people from the others: the total is withheld from then on.
 
     Args:
         plan: the study's, which has a series.
         series: as measured.
         calibrations: by task, of this release's model. Its errors stand for those of earlier releases' models.
         coverage: of all places.
-        one_partner: `(A,)`, from `gate.dominated`.
     """
     spec, totals, variance = plan.statistics.series, series.totals(), series.variance
     codes = TableLayout(plan).areas.codes(spec.level) if spec else ()
     records = records_reasons(
         totals[..., 0], thresholds=np.full(len(codes), _threshold(plan, variance)),
-        cover=np.array([covered(coverage[code], plan.release) for code in codes]), one_partner=one_partner)
+        cover=np.array([covered(coverage[code], plan.release) for code in codes]),
+        one_partner=series.one_partner.any(axis=0))
     found = np.stack([_rates(plan, totals[..., 1 + task], totals[..., 0], variance, records, known)
                       for task, known in enumerate(calibrations)], axis=-1)
     shown = np.concatenate([(found == 0).any(axis=-1, keepdims=True), found == 0], axis=-1)

@@ -6,8 +6,8 @@ what comes after the gate (`server.release.derive`) sees nothing else of it, so 
 made of it.
 
 - *Cover.* Partners that are in the sum have declared the place: at least `minimum_partners` of `minimum_kinds`.
-- *Dominance.* By noisy totals, no partner has more than `most_of_one_partner` of the people counted there; of a
-  corridor, at either end.
+- *Dominance.* By noisy totals, no partner has more than `most_of_one_partner` of the people counted in the place and
+  role; of a corridor, in any role at either end.
 - *Enough records.* The noisy count reaches ceil((k - 1) + sd Φ⁻¹(1 - false_publication) + 1/2). The 1/2 is the
   continuity correction for whole counts: without it the chance that a true count of k - 1 passes would be 1.4 % instead
   of 1 % at sd = 4. Worked example: k = 11, sd = 15, 1 %: 46. Without noise it is k itself.
@@ -123,13 +123,13 @@ def corridor_coverage(roster: Iterable[RosterEntry], spec: StatisticsSpec, pair:
 
 
 def dominated(totals: npt.NDArray[np.int64], areas: Sequence[Area], spec: StatisticsSpec, *, most: float) -> BoolArray:
-    """`(N,)`: whether one partner has more than `most` of the people counted in a place, by noisy totals.
+    """`(N, R)`: whether one partner has more than `most` of the people counted in a place and role, by noisy totals.
 
     Args:
-        totals: `(regions, partners)`, noisy; for coarser places they are added up.
+        totals: `(regions, R, partners)`, noisy; for coarser places they are added up.
         areas: `N` places, the regions among them in the order of `totals`.
         spec: says which region lies where.
-        most: share above which a place is one partner's.
+        most: share above which a cell is one partner's.
 
     Returns:
         True also where the noisy totals do not add up to anything.
@@ -137,12 +137,12 @@ def dominated(totals: npt.NDArray[np.int64], areas: Sequence[Area], spec: Statis
     above = {region: one.code for one in spec.super_regions for region in one.regions}
     regions = [area.code for area in areas if area.level is AreaLevel.REGION]
     at = {area.code: i for i, area in enumerate(areas)}
-    sums = np.zeros((len(areas), totals.shape[1]), dtype=np.int64)
+    sums = np.zeros((len(areas), *totals.shape[1:]), dtype=np.int64)
     for column in (regions, [above.get(code) for code in regions], [country_of(code) for code in regions]):
         rows = [i for i, code in enumerate(column) if code in at]
         np.add.at(sums, [at[str(column[i])] for i in rows], totals[rows])
-    whole = sums.sum(axis=1)
-    return np.asarray((whole <= 0) | (sums.max(axis=1) > most * whole))
+    whole = sums.sum(axis=-1)
+    return np.asarray((whole <= 0) | (sums.max(axis=-1) > most * whole))
 
 
 def records_reasons(
@@ -152,10 +152,10 @@ def records_reasons(
 
     Args:
         reviewed: `(N, R)`, noisy.
-        thresholds, cover, one_partner: `(N,)`.
+        thresholds, cover: `(N,)`; one_partner: `(N, R)`.
     """
     return first_failed({
-        Withheld.TOO_FEW_PARTNERS: ~cover[:, None], Withheld.ONE_PARTNER_DOMINATES: one_partner[:, None],
+        Withheld.TOO_FEW_PARTNERS: ~cover[:, None], Withheld.ONE_PARTNER_DOMINATES: one_partner,
         # Written so that NaN fails it.
         Withheld.TOO_FEW_RECORDS: ~(reviewed >= thresholds[:, None])}, reviewed.shape)
 

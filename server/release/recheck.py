@@ -9,6 +9,7 @@ measurements can make the whole content again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
     gated, variances = gated_of(content, plan), table_variances(plan, len(partners))
     coverage = declared_coverage(plan.roster, plan.statistics, gated.nodes.areas, partners=partners)
     usable = np.array([known.usable(plan.release.least_youden) for known in gated.calibrations])
-    records = decide_records(plan, gated.nodes, coverage, _nobody(len(gated.nodes.areas)))
+    records = decide_records(plan, gated.nodes, coverage, _nobody(gated.records.shape))
     rates = decide_rates(plan, gated.nodes, records, gated.calibrations)
     found = [*_few_labelled(content["calibration"], plan, gated),
              *_differ("nodes", content["nodes"], gated.records, records),
@@ -68,7 +69,7 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
     if gated.corridors is not None:
         pairs, rows = gated.corridors, content["corridors"]
         routes = decide_corridors(plan, pairs.counts, gated.calibrations, variances[Family.CORRIDORS],
-                                  partners=partners, one_partner=_nobody(len(pairs.counts)))
+                                  partners=partners, one_partner=_nobody(pairs.reasons.shape[:1]))
         found += [*_differ("corridors", rows, pairs.reasons, routes.reasons),
                   *_of_the_model("corridors", rows, pairs.reasons, usable)]
     if gated.series is not None:
@@ -83,18 +84,22 @@ def _of_the_series(content: dict[str, Any], plan: StudyPlan, gated: Gated, cover
             yield f"series: is {content['series']['reason']}, and this is its first release"
         return
     rows, said = content["series"]["cells"], gated.series.reasons
-    # The decision about a place is the same for a running total as for the release's own records.
-    one_partner = (gated.records == _DOMINATED).any(axis=1)[gated.nodes.at(AreaLevel(content["series"]["level"]))]
-    again = decide_series(plan, gated.series.running, gated.calibrations, coverage=coverage, one_partner=one_partner)
+    # The newest decision about a place and role is that about the release's own records.
+    alone = (gated.records == _DOMINATED)[gated.nodes.at(AreaLevel(content["series"]["level"]))]
+    *earlier, newest = gated.series.running.one_partner
+    if (newest != alone).any():
+        yield "series: names other cells as one partner's in this release than the release itself"
+    series = replace(gated.series.running, one_partner=np.stack([*earlier, alone]))
+    again = decide_series(plan, series, gated.calibrations, coverage=coverage)
     yield from _differ("series", rows, said, again.reasons)
     yield from _of_the_model("series", rows, said, usable)
     for row, stated, right in zip(rows, said.ravel().tolist(), again.reasons.ravel().tolist(), strict=True):
         if stated != 0 and (stated == _DOMINATED) != (right == _DOMINATED):
-            yield f"series: {_where(row)} is {reason(stated)}, and its place is not decided so"
+            yield f"series: {_where(row)} is {reason(stated)}, and no release of it is decided so"
 
 
-def _nobody(places: int) -> BoolArray:
-    return np.zeros(places, dtype=bool)
+def _nobody(shape: tuple[int, ...]) -> BoolArray:
+    return np.zeros(shape, dtype=bool)
 
 
 def _where(row: dict[str, Any]) -> str:
@@ -155,6 +160,10 @@ def unlike_before(content: dict[str, Any], previous: Mapping[str, Any]) -> list[
     if "withheld" in (now["status"], before["status"]):
         return []
     known, found = len(before["releases"]), []
+    said, then = content["coverage"], previous["coverage"]
+    if set(said["in_sum"]) != set(then["in_sum"]) or any(
+            said["areas"][row["area"]] != then["areas"].get(row["area"]) for row in now["cells"]):
+        found.append("series: other partners cover its places than in the release before")
     if now["releases"][:known] != before["releases"]:
         found.append("series: names other earlier measurements than the release before")
     cells = {_where(row): row for row in before["cells"] if row["status"] == "shown"}

@@ -232,12 +232,20 @@ class WithheldCorridor(_Pair, WithheldNumber):
     pass
 
 
+class SeriesCell(Form):
+    """A place in a role."""
+
+    area: str
+    role: RegionRole
+
+
 class SeriesRelease(Form):
     """A release that is in a running total; its noise is in units of 1 / 256 of a person, squared."""
 
     index: Count
     plan_sha256: Hex32
     noise_variance: Annotated[float, Field(gt=0.0)]
+    one_partner: tuple[SeriesCell, ...]
 
 
 class RunningCounts(Form):

@@ -1,8 +1,9 @@
 """Running totals: from what was measured in all releases of a series to totals with their noise.
 
 A total is a weighted sum of the measurements of all releases so far, the same for every cell. So it can be had only if
-each of them is there, is of the same table, and is a sum over the same partners: what a partner would have added to one
-that lacks it would be missing from the total in that release's weight. Otherwise the series is withheld as a whole.
+each of them is there, is of the same table, and is a sum over the same partners, who declared the same regions: what a
+partner would have added to one that lacks it would be missing from the total in that release's weight, and what too few
+covered in one would be shown by the next. Otherwise the series is withheld as a whole.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from federation.privacy.series import decode_total, total_weights
 from federation.statistics import Measurements
 from federation.taxonomy import Family
-from server.release.nodes import FloatArray
+from server.release.nodes import BoolArray, FloatArray
 from server.series import SeriesMeasurement
 
 Reasons = npt.NDArray[np.int8]
@@ -29,7 +30,7 @@ class SeriesWithheld(StrEnum):
 
     EARLIER_RELEASE_MISSING = "earlier_release_missing"
     TABLES_CHANGED = "tables_changed"
-    """Places, roles or tasks are not those of an earlier release."""
+    """Places, roles, tasks or declared regions are not those of an earlier release."""
     PARTNERS_CHANGED = "partners_changed"
 
 
@@ -42,11 +43,13 @@ class Running:
         variances: `t`, of the noise in each entry of a measurement.
         counts: `(t, A, R, 1 + T)`, w_1, …, w_t in units of 1 / `federation.privacy.series.SCALE` of a person; entry 0
             of the last axis is `reviewed`. NaN where withheld.
+        one_partner: `(t, A, R)`, whether one partner made up a cell in each release.
     """
 
     plans: tuple[str, ...]
     variances: tuple[float, ...]
     counts: FloatArray
+    one_partner: BoolArray
 
     @property
     def variance(self) -> float:
@@ -88,10 +91,11 @@ def running(measurements: Measurements, earlier: Sequence[SeriesMeasurement]) ->
     found = (*sorted(earlier, key=lambda one: one.index), newest)
     if [one.index for one in found] != list(range(1, newest.index + 1)):
         return SeriesWithheld.EARLIER_RELEASE_MISSING
-    if {one.tables_sha256 for one in found} != {newest.tables_sha256}:
-        return SeriesWithheld.TABLES_CHANGED
     if {frozenset(one.partners) for one in found} != {frozenset(newest.partners)}:
         return SeriesWithheld.PARTNERS_CHANGED
+    if {one.tables_sha256 for one in found} != {newest.tables_sha256}:
+        return SeriesWithheld.TABLES_CHANGED
     shape = measurements.layout.blocks[Family.SERIES].shape
     return Running(plans=tuple(one.plan_sha256 for one in found), variances=tuple(one.variance for one in found),
-                   counts=np.stack([one.values.reshape(shape) for one in found]).astype(np.float64))
+                   counts=np.stack([one.values.reshape(shape) for one in found]).astype(np.float64),
+                   one_partner=np.stack([one.one_partner.reshape(shape[:2]) for one in found]))

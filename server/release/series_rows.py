@@ -1,18 +1,22 @@
 """Running totals as plain JSON values, and back: `series` of `release.json`.
 
-    {name, index, level, status, reason?, releases: [{index, plan_sha256, noise_variance}], noise_sd_total, threshold,
+    {name, index, level, status, reason?, noise_sd_total, threshold,
+     releases: [{index, plan_sha256, noise_variance, one_partner: [{area, role}]}],
      cells: [{area, role, task, status, reason?,
               measured: {reviewed: [w_1, ...], flagged: [w_1, ...]},
               total: {reviewed, reviewed_sd, flagged, flagged_sd}, unclipped: {rate, lower, upper}, display: {...}}]}
 
 Measured numbers and `noise_variance` are in units of 1 / `federation.privacy.series.SCALE` of a person and of its
-square, everything else is in people. A series that is withheld has a reason and no release, number or cell.
+square, everything else is in people. `one_partner` names the cells that one partner made up in a release, of places
+that enough partners declared; their totals are withheld. A series that is withheld has a reason and no release, number
+or cell.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -24,10 +28,12 @@ from federation.statistics import TableLayout
 from federation.taxonomy import Family
 from server.release.calibration import Calibration
 from server.release.derive import derive_series
-from server.release.gate import count_threshold
+from server.release.gate import REASONS, Withheld, count_threshold
 from server.release.rows import Row, code_of, display, per_records, status
 from server.release.series import GatedSeries, Running, SeriesWithheld
 from server.series import measured_variance
+
+_DOMINATED = 1 + REASONS.index(Withheld.ONE_PARTNER_DOMINATES)
 
 
 def series_content(plan: StudyPlan, gated: GatedSeries | SeriesWithheld | None,
@@ -41,8 +47,11 @@ def series_content(plan: StudyPlan, gated: GatedSeries | SeriesWithheld | None,
         return {**said, "status": "withheld", "reason": gated.value, "releases": [], "noise_sd_total": None,
                 "threshold": None, "cells": []}
     made, variance = gated.running, gated.running.variance
-    releases = [{"index": i, "plan_sha256": digest, "noise_variance": each}
-                for i, (digest, each) in enumerate(zip(made.plans, made.variances, strict=True), start=1)]
+    cells = [{"area": area, "role": role.value} for area in TableLayout(plan).areas.codes(spec.level)
+             for role in plan.statistics.roles]
+    alone = (made.one_partner & (gated.reasons[..., 0] == _DOMINATED)).reshape(len(made.plans), -1)
+    releases = [{"index": i, "plan_sha256": digest, "noise_variance": each, "one_partner": list(compress(cells, those))}
+                for i, (digest, each, those) in enumerate(zip(made.plans, made.variances, alone, strict=True), start=1)]
     return {**said, "status": "shown", "releases": releases, "noise_sd_total": round(math.sqrt(variance), 3),
             "threshold": count_threshold(minimum_count=plan.release.minimum_count, noise_variance=variance,
                                          false_publication=plan.release.false_publication),
@@ -95,5 +104,11 @@ def series_of(content: dict[str, Any], plan: StudyPlan) -> GatedSeries | SeriesW
     for row, (a, r, t) in zip(said["cells"], np.ndindex(reasons.shape), strict=True):
         if row["status"] == "shown":
             counts[:, a, r, 0], counts[:, a, r, 1 + t] = row["measured"]["reviewed"], row["measured"]["flagged"]
+    places, roles = TableLayout(plan).areas.codes(spec.level), [role.value for role in plan.statistics.roles]
+    one_partner = np.zeros((spec.index, *shape[:2]), dtype=bool)
+    for t, one in enumerate(said["releases"]):
+        for cell in one["one_partner"]:
+            one_partner[t, places.index(cell["area"]), roles.index(cell["role"])] = True
     return GatedSeries(reasons=reasons, running=Running(
-        plans=(*(one["plan_sha256"] for one in earlier), plan.sha256), variances=variances, counts=counts))
+        plans=(*(one["plan_sha256"] for one in earlier), plan.sha256), variances=variances, counts=counts,
+        one_partner=one_partner))

@@ -46,7 +46,7 @@ REASONS: Final = {
 }
 SERIES_REASONS: Final = {
     "earlier_release_missing": "what was measured in an earlier release of the series is missing",
-    "tables_changed": "places, roles or signals are not those of an earlier release of the series",
+    "tables_changed": "places, roles, signals or declared regions are not those of an earlier release of the series",
     "partners_changed": "the partners are not those of an earlier release of the series",
 }
 PROTECTED: Final = "protected, so nobody is counted here"

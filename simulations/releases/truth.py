@@ -72,7 +72,7 @@ class Truth:
             alarms = rng.binomial(model.labelled_negative, model.false_alarm_rate)
             confusion[task] = [[model.labelled_negative - alarms, alarms], [model.labelled_positive - hits, hits]]
         dominance = layout.table(vector, Family.DOMINANCE)
-        dominance[...] = self.people.sum(axis=1)[:, None] // dominance.shape[1]
+        dominance[...] = self.people[..., None] // dominance.shape[-1]
         return vector
 
     def at_level(self, counts: npt.NDArray[np.generic], level: AreaLevel) -> npt.NDArray[np.generic]:

@@ -110,8 +110,8 @@ def twin(home: NodeHome, plan: StudyPlan, rows: list[Row], prepared: Prepared) -
                     cells[*cell, "people"] += 1
                     for tag in spec.indicators.tags:
                         cells[*cell, tag] += row.indicators[tag]
-        for code in {code for _, code, _ in taken}:
-            cells[Family.DOMINANCE, code, OWN.name] += 1
+        for _, code, role in taken:
+            cells[Family.DOMINANCE, code, role, OWN.name] += 1
         level = AreaLevel.SUPER_REGION if ":" in "".join(pair.origin for pair in spec.corridors) else AreaLevel.COUNTRY
         led = [(row, pair) for row in current for pair in spec.corridors
                if (holding(row.regions.get(ORIGIN), level), holding(row.regions.get(DESTINATION), level)) == (
@@ -139,7 +139,7 @@ def named(plan: StudyPlan, vector: IntArray) -> Cells:
         Family.INDICATORS: (areas.codes(spec.indicators.level) if spec.indicators else (), spec.roles, plan.tasks,
                             (False, True), ("people", *tags)),
         Family.CORRIDORS: (spec.corridors, counts),
-        Family.DOMINANCE: (areas.regions, tuple(entry.name for entry in plan.roster))}
+        Family.DOMINANCE: (areas.regions, spec.roles, tuple(entry.name for entry in plan.roster))}
     cells = Cells()
     for family in layout.blocks:
         table = layout.table(vector, family)
@@ -230,8 +230,8 @@ def test_erasing_a_person_takes_away_what_they_added_and_nothing_else(
         table = layout.table(full, family)
         assert table[..., 0].sum() == len(persons)
         assert (table[..., 1:] <= table[..., :1]).all()
-    assert layout.table(full, Family.DOMINANCE)[:, 0].sum() == len(persons)
-    assert not layout.table(full, Family.DOMINANCE)[:, 1:].any()
+    assert layout.table(full, Family.DOMINANCE)[..., 0].sum() == len(persons)
+    assert not layout.table(full, Family.DOMINANCE)[..., 1:].any()
     for person in sorted(persons)[:2]:
         with RecordStore(home.store_path) as store:
             store.erasure.people([person])
@@ -281,10 +281,8 @@ def test_levels_add_up_and_protected_regions_are_in_none_of_them(home: NodeHome,
         assert (regions[[position[code] for code in one.regions]].sum(axis=0) == middle[at]).all()
     assert (middle.sum(axis=0) == countries[0]).all()
     assert set(position) == set(REGIONS) - set(protected)
-    # In one role a person is in one region of one partner; in two they may be in one region or in two.
-    by_region = layout.table(vector, Family.DOMINANCE)[:, 1]
-    reviewed = regions[..., 0].sum(axis=1)
-    assert (by_region <= reviewed).all() if roles == 2 else (by_region == reviewed).all()
+    # Everybody who counts in a region and role does so in the partner's column.
+    assert (layout.table(vector, Family.DOMINANCE)[..., 1] == regions[..., 0]).all()
 
 
 def test_who_is_only_in_a_protected_region_changes_nothing_at_any_level(home: NodeHome) -> None:
@@ -367,7 +365,7 @@ def test_a_partner_fills_its_own_column_alone(home: NodeHome) -> None:
     for column, entry in enumerate(PLAN.roster):
         vector = true_tables(home, PLAN, entry, prepared_of(rows), MODEL)
         table = TableLayout(PLAN).table(vector, Family.DOMINANCE)
-        assert table[:, column].tolist() == [3, 3, 0]
+        assert table[..., column].sum(axis=1).tolist() == [3, 3, 0]
         assert table.sum() == 6
 
 

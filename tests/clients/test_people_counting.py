@@ -35,7 +35,7 @@ def reviewed(tables: IntArray) -> list[int]:
     """How many people count at each level of places, and in the column of the first partner."""
     layout = TableLayout(PLAN)
     return [*(int(layout.table(tables, family)[..., 0].sum()) for family in LEVELS.values()),
-            int(layout.table(tables, Family.DOMINANCE)[:, 0].sum())]
+            int(layout.table(tables, Family.DOMINANCE)[..., 0].sum())]
 
 
 def bytes_of(people: Population) -> set[bytes]:

@@ -160,7 +160,7 @@ def test_a_session_is_the_plans_and_nobody_elses() -> None:
     table, train = session_of(plan, Purpose.TABLE, 1, 7, CONTEXT), session_of(plan, Purpose.TRAIN, 2, 7, CONTEXT)
     sizes = {Family.REGIONS: 3 * 2 * 3, Family.SUPER_REGIONS: 2 * 2 * 3, Family.COUNTRIES: 1 * 2 * 3,
              Family.CONFUSION: 2 * 2 * 2, Family.INDICATORS: 1 * 2 * 2 * 2 * 4, Family.CORRIDORS: 4 * 3,
-             Family.DOMINANCE: 3 * 4}
+             Family.DOMINANCE: 3 * 2 * 4}
     assert {family: block.size for family, block in TableLayout(plan).blocks.items()} == sizes
     assert (table.length, train.length) == (sum(sizes.values()), plan.model_size)
     assert (table.ring.bits, train.ring.bits) == (32, 64)

@@ -20,7 +20,7 @@ from federation.privacy.guarantee import check_claim, partner_noise, price, stat
 from federation.privacy.series import MOST_RELEASES, SCALE, coefficients
 from federation.secure import MOST_PEOPLE, Purpose, check_plan, session_of
 from federation.statistics import TableLayout, scales_in_people, series_tables_sha256
-from federation.taxonomy import AreaLevel, Family, RegionRole, Task
+from federation.taxonomy import AreaLevel, Family, PartnerKind, RegionRole, Task
 from tests.worlds import make_plan, make_statistics
 
 CONTEXT = "0" * 64
@@ -147,6 +147,7 @@ def test_a_sum_that_would_not_fit_is_refused_before_anything_runs(most: int, mon
 
 
 def test_what_it_is_a_table_of_has_one_hash() -> None:
+    entry, *others = plan_of().roster
     same = {series_tables_sha256(plan_of(index, noise_scale=scale)) for index, scale in ((1, 6.0), (7, 6.0), (7, 8.0))}
     assert len(same) == 1
     changed = [plan_of(level=level) for level in (AreaLevel.SUPER_REGION, AreaLevel.REGION)]
@@ -155,7 +156,10 @@ def test_what_it_is_a_table_of_has_one_hash() -> None:
                 plan_of(statistics={"regions": ("XA-01", "XA-02"), "super_regions": (), "corridors": ()}),
                 # The country is still there, and has lost some of its people.
                 plan_of(statistics={"protected": ("XA-03",), "super_regions": (), "corridors": ()}),
-                plan_of().model_copy(update={"tasks": (Task.RECRUITMENT,)})]
+                plan_of().model_copy(update={"tasks": (Task.RECRUITMENT,)}),
+                # A partner declares less, or is of another kind.
+                *(plan_of().model_copy(update={"roster": (entry.model_copy(update=change), *others)}) for change in (
+                    {"regions": entry.regions[:1]}, {"kind": PartnerKind.AGENCY}))]
     found = {series_tables_sha256(plan) for plan in changed}
     # Protecting a region and not having it count the same people.
     assert len(found | same) == 1 + len(changed) - 1

@@ -109,7 +109,7 @@ def test_a_node_that_declines_is_named_with_its_code(tmp_path: Path) -> None:
     assert outcome.measurements.variances == {
         family: pytest.approx(2 * (9.0 if family in COARSE else 6.0) ** 2) for family in plan.statistics.families}
     # And nothing stands in the column of who was not there but the noise of those who were.
-    assert np.abs(outcome.measurements.table(Family.DOMINANCE)[:, 2]).max() < 6 * 2**0.5 * 9.0
+    assert np.abs(outcome.measurements.table(Family.DOMINANCE)[..., 2]).max() < 6 * 2**0.5 * 9.0
 
 
 def test_a_home_that_trusts_another_coordinator_takes_no_part(tmp_path: Path) -> None:

@@ -315,7 +315,7 @@ def test_what_is_kept_of_a_release_is_what_was_measured(tmp_path: Path) -> None:
     path = study.home.path / "series" / "borders" / "1.json"
     assert path.stat().st_mode & 0o777 == 0o600
     kept = json.loads(path.read_bytes())
-    assert set(kept) == {"plan_sha256", "tables_sha256", "partners", "values", "variance"}
+    assert set(kept) == {"plan_sha256", "tables_sha256", "partners", "values", "variance", "one_partner"}
     assert kept["plan_sha256"] == study.plans[0].sha256
     assert kept["partners"] == ["partner-0", "partner-1", "partner-2"]
     assert kept["values"] == measured.table(Family.SERIES).ravel().tolist()
@@ -325,6 +325,7 @@ def test_what_is_kept_of_a_release_is_what_was_measured(tmp_path: Path) -> None:
     assert (one.index, one.plan_sha256, one.tables_sha256, one.partners, one.variance) == (
         1, expected.plan_sha256, expected.tables_sha256, expected.partners, expected.variance)
     np.testing.assert_array_equal(one.values, expected.values)
+    np.testing.assert_array_equal(one.one_partner, expected.one_partner)
     assert study.home.series.earlier(None) == ()
     assert study.home.series.earlier(plan_of(1).statistics.series) == ()
 

@@ -18,7 +18,7 @@ from server.release import promise
 from server.release.audit.opened import Opened
 from server.release.audit.report import Finding, NotCheckable
 from server.release.bundle import PLAN, RELEASE, SCHEMA, bundle_files, same
-from server.release.content import Facts, build_content
+from server.release.content import Facts, build_content, check_turn
 from server.release.rebuild import rebuild
 from server.release.recheck import unlike_before, unlike_measured, wrongly_decided
 
@@ -90,6 +90,10 @@ def check_figures(opened: Opened, previous: Mapping[str, Any] | None) -> Iterato
     yield from _differences(content, made, "does not follow from its plan and its measured numbers")
     if previous is not None:
         yield from (Finding(file=RELEASE, words=line) for line in _fits(lambda: unlike_before(content, previous)))
+        try:
+            _fits(lambda: check_turn(plan, previous))
+        except InputError as error:
+            yield Finding(file=PLAN, words=f"takes a turn of the year that is over ({error})")
 
 
 def check_gate(opened: Opened) -> Iterator[Finding]:

@@ -14,13 +14,15 @@ import pytest
 
 from federation.canonical import canonical_json
 from federation.errors import InputError
+from federation.plan_parts import AppearancesSpec
 from federation.privacy.accounting import epsilon_of
 from federation.privacy.guarantee import price, statistics_events
 from federation.statistics import LEVELS, Measurements
 from federation.taxonomy import Family
+from server.release import promise
 from server.release.content import RESPONSIBLE_USE, Facts, build_content, content_sha256
 from server.release.decide import Gated
-from tests.server.release.counted import World, make_plan, noisy, rich, row
+from tests.server.release.counted import World, free_of_charge, make_plan, noisy, rich, row
 
 PLAN = make_plan()
 RICH = rich(PLAN)
@@ -204,6 +206,28 @@ def test_hashes_that_are_none_are_refused(bad: str) -> None:
 def test_a_previous_release_that_is_not_earlier_is_refused(whole: dict[str, Any]) -> None:
     refused("previous", RICH.facts(whole))
     refused("previous", RICH.facts(rich(make_plan(quarter=3)).content()))
+
+
+@pytest.mark.parametrize(("now", "then", "name"), [
+    ((4, 4, 1), (4, 4, 1), "release_of_year"), ((4, 4, 1), (4, 4, 2), "release_of_year"),
+    ((5, 4, 3), (4, 4, 2), "appearances"), ((4, 3, 3), (4, 4, 2), "appearances")])
+def test_a_release_of_the_year_comes_once(now: tuple[int, ...], then: tuple[int, ...], name: str) -> None:
+    earlier, later = appearing(1, *then), appearing(2, *now)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(promise, "privacy", free_of_charge)
+        previous = earlier.content()
+        refused(f"statistics.appearances{'.release_of_year' if name == 'release_of_year' else ''}",
+                later.facts(previous), later.measurements())
+        # The next in turn goes on, and another year begins anew.
+        assert appearing(2, *then[:2], then[2] + 1).content(previous)["previous_release_sha256"]
+        last = previous | {"period": {"start": "2025-10-01", "end": "2025-12-31"}}
+        assert later.content(last)["previous_release_sha256"]
+
+
+def appearing(quarter: int, a_year: int, a_person: int, number: int) -> World:
+    plan = make_plan(quarter=quarter)
+    often = AppearancesSpec(releases_a_year=a_year, releases_per_person=a_person, release_of_year=number)
+    return rich(plan.model_copy(update={"statistics": plan.statistics.model_copy(update={"appearances": often})}))
 
 
 # What is withheld is in nothing

@@ -185,11 +185,28 @@ def test_the_mix_is_judged_at_its_own_level(level: AreaLevel) -> None:
     assert cells.tolist() == expected[level]
 
 
+@pytest.mark.parametrize("role", [0, 1])
+def test_a_cell_that_is_one_partners_is_withheld_though_other_roles_balance_its_place(role: int) -> None:
+    world = rich(make_plan(indicators=AreaLevel.REGION)).but(Family.DOMINANCE, (0, role), [2000, 0, 0, 0])
+    world = world.but(Family.DOMINANCE, (0, 1 - role), [0, 700, 700, 600])
+    gated = world.gated()
+    assert [*zip(*(each.tolist() for each in np.nonzero(gated.records)), strict=True)] == [(AT["XA-01"], role)]
+    assert (gated.rates[AT["XA-01"], role] == 2).all()
+    assert why(gated.indicators.cells) == {"one_partner_dominates": 2}  # type: ignore[union-attr]
+    assert (gated.indicators.cells[0, role] == 2).all()  # type: ignore[union-attr]
+
+
+def test_a_corridor_is_judged_in_every_role_at_its_ends() -> None:
+    for role in (0, 1):
+        gated = RICH.but(Family.DOMINANCE, (AT["XB-02"] - 5, role), [0, 0, 90_000, 0]).gated()
+        assert gated.corridors.reasons.tolist() == [[0, 0], [2, 2]]  # type: ignore[union-attr]
+
+
 def test_protected_places_are_nowhere() -> None:
     gated = RICH.gated()
     assert "XA-09" not in AT
     assert gated.nodes.reviewed.shape == (13, 2)
-    assert RICH.table(Family.DOMINANCE).shape == (8, 4)
+    assert RICH.table(Family.DOMINANCE).shape == (8, 2, 4)
 
 
 # Indicators

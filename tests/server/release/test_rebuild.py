@@ -16,7 +16,7 @@ from federation.plan import StudyPlan
 from federation.taxonomy import AreaLevel, Family, RegionRole, Task
 from server.release import promise
 from server.release.rebuild import gated_of, rebuild
-from tests.server.release.counted import REGIONS, make_plan, noisy, rich
+from tests.server.release.counted import REGIONS, free_of_charge, make_plan, noisy, rich
 
 SHAPES: tuple[dict[str, Any], ...] = (
     {}, {"indicators": None}, {"corridors": ()}, {"super_regions": ()}, {"indicators": AreaLevel.REGION},
@@ -27,7 +27,7 @@ SHAPES: tuple[dict[str, Any], ...] = (
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> None:
     """The price takes seconds for each plan and is checked elsewhere."""
-    monkeypatch.setattr(promise, "privacy", lambda plan, partners: {"partners": partners})
+    monkeypatch.setattr(promise, "privacy", free_of_charge)
 
 
 def made(shape: dict[str, Any], seed: int, previous: bool) -> tuple[StudyPlan, dict[str, Any], dict[str, Any] | None]:
@@ -46,7 +46,7 @@ def test_all_of_a_content_with_its_price() -> None:
 @given(st.sampled_from(SHAPES), st.integers(0, 10_000), st.booleans())
 def test_rebuilding_gives_the_content(shape: dict[str, Any], seed: int, previous: bool) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(promise, "privacy", lambda plan, partners: {"partners": partners})
+        patch.setattr(promise, "privacy", free_of_charge)
         plan, content, before = made(shape, seed, previous)
         read_back = json.loads(canonical_json(content))
         assert canonical_json(rebuild(read_back, plan, before)) == canonical_json(content)

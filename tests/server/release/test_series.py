@@ -63,7 +63,8 @@ def measured(plan: StudyPlan, values: IntArray, index: int, **changes: Any) -> S
     return SeriesMeasurement(**{
         "index": index, "plan_sha256": f"{index:064x}", "tables_sha256": series_tables_sha256(plan),
         "partners": partners, "values": values.ravel(),
-        "variance": measured_variance(table_variances(plan, len(partners))), **changes})
+        "variance": measured_variance(table_variances(plan, len(partners))),
+        "one_partner": np.zeros(people(plan)[..., 0].size, dtype=bool), **changes})
 
 
 def series_of(plan: StudyPlan, new: Sequence[IntArray], *, seed: int | None = None,
@@ -207,12 +208,44 @@ def test_a_place_that_too_few_partners_declared_is_withheld() -> None:
     assert wrongly_decided(content, plan) == []
 
 
+def test_what_too_few_covered_in_an_earlier_release_is_in_no_total() -> None:
+    fewer = [REGIONS, *[REGIONS[1:]] * 3]
+    first, second = plan_of(1, AreaLevel.REGION, coverage=fewer), plan_of(2, AreaLevel.REGION)
+    world, _ = series_of(first, [people(first)])
+    before = world.content()
+    assert row(before["series"]["cells"], "XA-01", "origin", "distress")["reason"] == "too_few_partners"
+    earlier = SeriesMeasurement.of(world.measurements())
+    world, _ = series_of(second, [people(second)] * 2)
+    assert content_of(world, (earlier,))["series"]["reason"] == "tables_changed"
+    # Somebody who shows it all the same is found by the release before.
+    shown = shown_of(second, [people(second)] * 2)
+    assert "series: other partners cover its places than in the release before" in unlike_before(shown, before)
+
+
 def test_a_place_that_one_partner_makes_up_is_withheld() -> None:
     world, earlier = series_of(PLAN, [people(PLAN)] * 3)
     content = content_of(world.but(Family.DOMINANCE, [3, 4, 5], [9000, 0, 0, 0]), earlier)
     assert {key[0] for key, why in reasons(content).items() if why == "one_partner_dominates"} == {SOUTH.code}
     assert {why for key, why in reasons(content).items() if key[0] != SOUTH.code} == {None}
     assert wrongly_decided(content, PLAN) == []
+
+
+def test_a_total_with_people_of_a_release_that_one_partner_made_up_is_withheld_from_then_on() -> None:
+    # All of XA:south that are destinations were one partner's in the first release; the two since are balanced.
+    first = series_of(plan_of(1), [people(PLAN)])[0].but(Family.DOMINANCE, ([3, 4, 5], 1), [9000, 0, 0, 0])
+    content = content_of(WORLD, (SeriesMeasurement.of(first.measurements()), EARLIER[1]))
+    assert {key[:2] for key, why in reasons(content).items() if why == "one_partner_dominates"} == {
+        (SOUTH.code, "destination")}
+    assert [one["one_partner"] for one in content["series"]["releases"]] == [
+        [{"area": SOUTH.code, "role": "destination"}], [], []]
+    assert wrongly_decided(content, PLAN) == []
+    assert canonical_json(rebuild(content, PLAN, None)) == canonical_json(content)
+    # The release before has said which cells those were.
+    changed, previous = deepcopy(content), content_of(first)
+    changed["series"]["releases"][0]["one_partner"] = []
+    assert unlike_before(content, previous) == []
+    assert unlike_before(changed, previous) == ["series: names other earlier measurements than the release before"]
+    assert wrongly_decided(changed, PLAN)
 
 
 def test_a_total_below_its_own_threshold_is_withheld() -> None:
@@ -400,7 +433,7 @@ def withhold(content: Content, why: str, *where: str) -> Content:
 
 @pytest.mark.parametrize(("why", "words"), [
     ("too_few_partners", "by declared coverage it is not"),
-    ("one_partner_dominates", "its place is not decided so"),
+    ("one_partner_dominates", "no release of it is decided so"),
     ("model_not_good_enough", "the model's published errors say otherwise")])
 def test_a_reason_that_is_none_is_found(why: str, words: str) -> None:
     found = wrongly_decided(withhold(honest(), why, NORTH.code, "origin", "distress"), PLAN)
@@ -412,14 +445,14 @@ def test_a_reason_that_is_none_is_found(why: str, words: str) -> None:
 def test_a_place_that_one_partner_makes_up_has_no_total_either() -> None:
     world, earlier = series_of(PLAN, [people(PLAN)] * 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decide, "decide_series", lambda *args, one_partner, **named: _strict(
-            *args, one_partner=np.zeros_like(one_partner), **named))
+        patch.setattr(decide, "running", lambda *args: replace(WHOLE, one_partner=np.zeros_like(WHOLE.one_partner)))
         content = content_of(world.but(Family.DOMINANCE, [3, 4, 5], [9000, 0, 0, 0]), earlier)
     found = wrongly_decided(content, PLAN)
     assert "series: XA:south origin distress is shown, and the rule says one_partner_dominates" in found
 
 
-_strict = decide.decide_series
+WHOLE = running(WORLD.measurements(), EARLIER)
+assert not isinstance(WHOLE, SeriesWithheld)
 
 
 def test_the_first_release_of_a_series_has_none_before_it_to_miss() -> None:

@@ -118,8 +118,9 @@ def make_measurements(plan: StudyPlan, *, seed: int = 3, people: float = 2500, l
         tables[Family.SERIES] = encode([_sums(layout, counts, plan.statistics.series.level)]
                                        * plan.statistics.series.index)
     tables[Family.CORRIDORS] = _corridors(len(plan.statistics.corridors), tasks, rng)
-    tables[Family.DOMINANCE] = rng.multinomial(reviewed.sum(axis=1), np.full(len(plan.roster), 1 / len(plan.roster)))
-    tables[Family.DOMINANCE][0] = [reviewed[0].sum(), *[1] * (len(plan.roster) - 1)]
+    tables[Family.DOMINANCE] = rng.multinomial(reviewed, np.full(len(plan.roster), 1 / len(plan.roster)))
+    tables[Family.DOMINANCE][0] = 1
+    tables[Family.DOMINANCE][0, :, 0] = reviewed[0]
     values, variances = layout.empty(), table_variances(plan, len(plan.roster))
     for family in layout.blocks:
         noise = np.rint(later.normal(0.0, variances[family] ** 0.5, layout.blocks[family].shape)).astype(np.int64)
