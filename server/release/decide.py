@@ -251,7 +251,7 @@ def decide_series(plan: StudyPlan, series: Running, calibrations: tuple[Calibrat
     records = records_reasons(
         totals[..., 0], thresholds=np.full(len(codes), _threshold(plan, variance)),
         cover=np.array([covered(coverage[code], plan.release) for code in codes]),
-        one_partner=series.one_partner.any(axis=0))
+        one_partner=np.asarray(series.one_partner.any(axis=0)))
     found = np.stack([_rates(plan, totals[..., 1 + task], totals[..., 0], variance, records, known)
                       for task, known in enumerate(calibrations)], axis=-1)
     shown = np.concatenate([(found == 0).any(axis=-1, keepdims=True), found == 0], axis=-1)

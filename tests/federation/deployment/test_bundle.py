@@ -190,7 +190,7 @@ print(len(ours))
 def test_both_apps_start_from_the_bundle_alone(tmp_path: Path, built: bytes) -> None:
     app = tmp_path / "unpacked"
     with zipfile.ZipFile(BytesIO(built)) as file:
-        file.extractall(app)  # noqa: S202  our own
+        file.extractall(app)
     packages = os.pathsep.join(path for path in sys.path if path.endswith("site-packages"))
     # Without `site`, so that an editable installation's way to the checkout is not set up.
     done = subprocess.run([sys.executable, "-I", "-S", "-c", IMPORTS, str(app), str(ROOT), packages], cwd=tmp_path,
