@@ -112,11 +112,9 @@ def apply_gate(measurements: Measurements, earlier: Sequence[SeriesMeasurement] 
             plan, measurements.table(Family.INDICATORS).astype(np.float64), calibrations, variances[Family.INDICATORS],
             coverage=coverage, one_partner=one_partner[nodes.at(plan.statistics.indicators.level)])
     if plan.statistics.corridors:
-        at = {area.code: i for i, area in enumerate(nodes.areas)}
-        ends = [[at[pair.origin], at[pair.destination]] for pair in plan.statistics.corridors]
         corridors = decide_corridors(
             plan, measurements.table(Family.CORRIDORS).astype(np.float64), calibrations, variances[Family.CORRIDORS],
-            partners=measurements.partners, one_partner=np.asarray(one_partner[ends].any(axis=(1, 2))))
+            partners=measurements.partners, one_partner=corridors_of_one_partner(plan, nodes, one_partner))
     if plan.statistics.series is not None:
         found = running(measurements, earlier)
         series = found if isinstance(found, SeriesWithheld) else decide_series(
@@ -202,6 +200,13 @@ def decide_indicators(plan: StudyPlan, counts: FloatArray, calibrations: tuple[C
     return GatedIndicators(counts=np.concatenate([people[..., None], with_tag], axis=-1), cells=cells, lifts=lifts)
 
 
+def corridors_of_one_partner(plan: StudyPlan, nodes: Nodes, one_partner: BoolArray) -> BoolArray:
+    """`(P,)`: whether one partner makes up a place at either end, in any role; `one_partner` is `(N, R)`."""
+    at = {area.code: i for i, area in enumerate(nodes.areas)}
+    ends = [[at[pair.origin], at[pair.destination]] for pair in plan.statistics.corridors]
+    return np.asarray(one_partner[ends].any(axis=(1, 2)))
+
+
 def decide_corridors(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Calibration, ...], variance: float, *,
                      partners: tuple[str, ...], one_partner: BoolArray) -> GatedCorridors:
     """What is shown of the corridors.
@@ -212,7 +217,7 @@ def decide_corridors(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Ca
         calibrations: by task.
         variance: of the noise in each count.
         partners: names of those in the sum.
-        one_partner: `(P,)`, whether one partner makes up a place at either end, in any role.
+        one_partner: `(P,)`, from `corridors_of_one_partner`.
     """
     cover = np.array([covered(corridor_coverage(plan.roster, plan.statistics, pair, partners=partners), plan.release)
                       for pair in plan.statistics.corridors])
@@ -242,7 +247,7 @@ def decide_series(plan: StudyPlan, series: Running, calibrations: tuple[Calibrat
     records = records_reasons(
         totals[..., 0], thresholds=np.full(len(codes), _threshold(plan, variance)),
         cover=np.array([covered(coverage[code], plan.release) for code in codes]),
-        one_partner=series.one_partner.any(axis=0))
+        one_partner=np.asarray(series.one_partner.any(axis=0)))
     found = np.stack([_rates(plan, totals[..., 1 + task], totals[..., 0], variance, records, known)
                       for task, known in enumerate(calibrations)], axis=-1)
     shown = np.concatenate([(found == 0).any(axis=-1, keepdims=True), found == 0], axis=-1)

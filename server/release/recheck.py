@@ -2,8 +2,9 @@
 
 Of numbers that are withheld only those reasons can be checked that follow from what is published: too few partners, a
 model that cannot tell, and that a place whose records are withheld has no rate for the same reason. That one partner
-dominates, or that there is too little of something, shows in numbers that are not published; whoever is given all
-measurements can make the whole content again.
+dominates, or that there is too little of something, shows in numbers that are not published; but whether one partner
+dominates is one decision for each place and role, and all tables must tell the same. Whoever is given all measurements
+can make the whole content again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from federation.taxonomy import AreaLevel, Family
 from server.release.content import are_of_the_roster
 from server.release.decide import (
     Gated,
+    corridors_of_one_partner,
     decide_corridors,
     decide_indicators,
     decide_rates,
@@ -33,9 +35,9 @@ from server.release.nodes import BoolArray
 from server.release.rebuild import gated_of
 from server.release.series import SeriesWithheld
 
-_COVER, _DOMINATED, _RECORDS, _MODEL = (1 + REASONS.index(name) for name in (
+_COVER, _DOMINATED, _RECORDS, _MODEL, _INSUFFICIENT = (1 + REASONS.index(name) for name in (
     Withheld.TOO_FEW_PARTNERS, Withheld.ONE_PARTNER_DOMINATES, Withheld.TOO_FEW_RECORDS,
-    Withheld.MODEL_NOT_GOOD_ENOUGH))
+    Withheld.MODEL_NOT_GOOD_ENOUGH, Withheld.INSUFFICIENT))
 Rows = list[dict[str, Any]]
 
 
@@ -51,7 +53,8 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
     gated, variances = gated_of(content, plan), table_variances(plan, len(partners))
     coverage = declared_coverage(plan.roster, plan.statistics, gated.nodes.areas, partners=partners)
     usable = np.array([known.usable(plan.release.least_youden) for known in gated.calibrations])
-    records = decide_records(plan, gated.nodes, coverage, _nobody(gated.records.shape))
+    alone = gated.records == _DOMINATED
+    records = decide_records(plan, gated.nodes, coverage, alone)
     rates = decide_rates(plan, gated.nodes, records, gated.calibrations)
     found = [*_few_labelled(content["calibration"], plan, gated),
              *_differ("nodes", content["nodes"], gated.records, records),
@@ -59,9 +62,11 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
              *_of_places(content, gated), *_of_the_model("cells", content["cells"], gated.rates, usable)]
     if gated.indicators is not None:
         mix, rows = gated.indicators, content["indicators"]["cells"]
+        places = gated.nodes.at(AreaLevel(content["indicators"]["level"]))
         again = decide_indicators(plan, mix.counts, gated.calibrations, variances[Family.INDICATORS],
-                                  coverage=coverage, one_partner=_nobody(mix.cells.shape[:2]))
+                                  coverage=coverage, one_partner=alone[places])
         found += [*_differ("indicators", rows, mix.cells, again.cells),
+                  *_of_one_partner("indicators", rows, mix.cells, again.cells), *_of_lifts(rows, mix.lifts),
                   *_differ("indicators", [{**row, "indicator": lift["indicator"]} for row in rows
                                           for lift in row.get("lifts", ())],
                            mix.lifts[mix.cells == 0], again.lifts[mix.cells == 0]),
@@ -69,8 +74,9 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
     if gated.corridors is not None:
         pairs, rows = gated.corridors, content["corridors"]
         routes = decide_corridors(plan, pairs.counts, gated.calibrations, variances[Family.CORRIDORS],
-                                  partners=partners, one_partner=_nobody(pairs.reasons.shape[:1]))
+                                  partners=partners, one_partner=corridors_of_one_partner(plan, gated.nodes, alone))
         found += [*_differ("corridors", rows, pairs.reasons, routes.reasons),
+                  *_of_one_partner("corridors", rows, pairs.reasons, routes.reasons),
                   *_of_the_model("corridors", rows, pairs.reasons, usable)]
     if gated.series is not None:
         found += _of_the_series(content, plan, gated, coverage, usable)
@@ -93,13 +99,7 @@ def _of_the_series(content: dict[str, Any], plan: StudyPlan, gated: Gated, cover
     again = decide_series(plan, series, gated.calibrations, coverage=coverage)
     yield from _differ("series", rows, said, again.reasons)
     yield from _of_the_model("series", rows, said, usable)
-    for row, stated, right in zip(rows, said.ravel().tolist(), again.reasons.ravel().tolist(), strict=True):
-        if stated != 0 and (stated == _DOMINATED) != (right == _DOMINATED):
-            yield f"series: {_where(row)} is {reason(stated)}, and no release of it is decided so"
-
-
-def _nobody(shape: tuple[int, ...]) -> BoolArray:
-    return np.zeros(shape, dtype=bool)
+    yield from _of_one_partner("series", rows, said, again.reasons)
 
 
 def _where(row: dict[str, Any]) -> str:
@@ -131,6 +131,22 @@ def _of_places(content: dict[str, Any], gated: Gated) -> Iterator[str]:
     for row, stated, node in zip(content["cells"], gated.rates.ravel().tolist(), above, strict=True):
         if stated != 0 and (stated != node if node else stated <= _RECORDS):
             yield f"cells: {_where(row)} is {reason(stated)}, and its records are {reason(node) or 'shown'}"
+
+
+def _of_one_partner(table: str, rows: Rows, said: Reasons, again: Reasons) -> Iterator[str]:
+    """What is withheld as one partner's where the decisions about its places say otherwise, or for another reason."""
+    for row, stated, right in zip(rows, said.ravel().tolist(), again.ravel().tolist(), strict=True):
+        if stated not in (0, _COVER) and right != _COVER and (stated == _DOMINATED) != (right == _DOMINATED):
+            yield f"{table}: {_where(row)} is {reason(stated)}, and of its places the rule says another thing"
+
+
+def _of_lifts(rows: Rows, said: Reasons) -> Iterator[str]:
+    """Lifts of a mix that is shown, withheld for what is no reason of lifts."""
+    for row, stated in zip(rows, said.reshape(len(rows), -1).tolist(), strict=True):
+        for lift, code in zip(row.get("lifts", ()), stated, strict=False):
+            if code not in (0, _INSUFFICIENT):
+                yield (f"indicators: {_where(row)} {lift['indicator']} is {reason(code)}, which is no reason to "
+                       "withhold a lift")
 
 
 def _of_the_model(table: str, rows: Rows, said: Reasons, usable: BoolArray) -> Iterator[str]:
