@@ -30,6 +30,7 @@ from server.release.decide import (
     decide_series,
     enough_labelled,
 )
+from server.release.derive import Trend
 from server.release.gate import REASONS, Coverage, Reasons, Withheld, declared_coverage, reason
 from server.release.nodes import BoolArray
 from server.release.rebuild import gated_of
@@ -59,7 +60,8 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
     found = [*_few_labelled(content["calibration"], plan, gated),
              *_differ("nodes", content["nodes"], gated.records, records),
              *_differ("cells", content["cells"], gated.rates, rates),
-             *_of_places(content, gated), *_of_the_model("cells", content["cells"], gated.rates, usable)]
+             *_of_places(content, gated), *_of_trends(content),
+             *_of_the_model("cells", content["cells"], gated.rates, usable)]
     if gated.indicators is not None:
         mix, rows = gated.indicators, content["indicators"]["cells"]
         places = gated.nodes.at(AreaLevel(content["indicators"]["level"]))
@@ -131,6 +133,21 @@ def _of_places(content: dict[str, Any], gated: Gated) -> Iterator[str]:
     for row, stated, node in zip(content["cells"], gated.rates.ravel().tolist(), above, strict=True):
         if stated != 0 and (stated != node if node else stated <= _RECORDS):
             yield f"cells: {_where(row)} is {reason(stated)}, and its records are {reason(node) or 'shown'}"
+
+
+def _of_trends(content: dict[str, Any]) -> Iterator[str]:
+    """Trends that their own figures contradict. Whether these follow from the release before, that release tells."""
+    for row in content["cells"]:
+        trend = row.get("trend")
+        if trend is None:
+            continue
+        lower, upper = trend["lower"], trend["upper"]
+        # An end that was rounded to 0 lay on either side of it.
+        right = {Trend.ROSE: lower >= 0.0, Trend.FELL: upper <= 0.0, Trend.NO_CLEAR_CHANGE: lower <= 0.0 <= upper}
+        if not lower <= trend["difference"] <= upper or not right[Trend(trend["class"])]:
+            yield f"cells: {_where(row)} has a trend that is {trend['class']}, and its own interval says otherwise"
+        if trend["since"] != content["previous_release_sha256"]:
+            yield f"cells: {_where(row)} has a trend since another release than the one before"
 
 
 def _of_one_partner(table: str, rows: Rows, said: Reasons, again: Reasons) -> Iterator[str]:

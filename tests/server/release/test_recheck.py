@@ -252,6 +252,21 @@ def test_a_lift_withheld_for_what_is_no_reason_of_lifts(why: str) -> None:
         f"indicators: XA origin distress deceptive_offer is {why}, which is no reason to withhold a lift"]
 
 
+@pytest.mark.parametrize("change", [
+    {"class": "fell", "difference": 500.0, "lower": 400.0, "upper": -600.0},
+    {"class": "fell", "difference": 500.0, "lower": 400.0, "upper": 600.0},
+    {"class": "rose", "difference": -1.0, "lower": -5.0, "upper": 4.0},
+    {"class": "no_clear_change", "difference": 5.0, "lower": 1.0, "upper": 9.0},
+    {"class": "rose", "difference": 0.5, "lower": 1.0, "upper": 9.0}, {"since": "e" * 64}])
+def test_a_trend_that_its_own_figures_contradict(change: Content) -> None:
+    previous = rich(make_plan(quarter=1), rate=0.10).content()
+    content = deepcopy(rich(PLAN, rate=0.40).content(previous))
+    assert wrongly_decided(content, PLAN) == []
+    row(content["cells"], "XA", "origin", "distress")["trend"].update(change)
+    (line,) = wrongly_decided(content, PLAN)
+    assert line.startswith("cells: XA origin distress has a trend ")
+
+
 @pytest.mark.parametrize("in_sum", [
     [], ["partner-0"] * 4, ["partner-0", "partner-1", "partner-2", "stranger"]])
 def test_partners_that_cannot_be_those_of_the_sum(in_sum: list[str]) -> None:
