@@ -44,6 +44,10 @@ MAX_PLAN_BYTES = 10_000_000
 _PURPOSE = "study-plan"
 
 
+FIRST_YEAR, LAST_YEAR = 1900, 2199
+"""A period lies within these years, so that days can be added to its end."""
+
+
 class StudyPlan(Frozen):
     """Everything public about one study. Build it with the launcher; read it back with `SignedPlan.open`."""
 
@@ -87,6 +91,9 @@ class StudyPlan(Frozen):
         self._check_trimming()
         if self.conduct.quorum > len(names):
             raise ValueError(f"conduct.quorum {self.conduct.quorum} is above the {len(names)} partners of the roster")
+        if self.statistics.period_start.year < FIRST_YEAR or self.period_end.year > LAST_YEAR:
+            raise ValueError(f"period_end {self.period_end}, statistics.period_start {self.statistics.period_start}: "
+                             f"not within {FIRST_YEAR} to {LAST_YEAR}")
         if self.statistics.period_start > self.period_end:
             raise ValueError(f"statistics.period_start {self.statistics.period_start} is after period_end "
                              f"{self.period_end}")

@@ -31,6 +31,13 @@ from server.studies import Study
 _LOCK_SECONDS = 60.0
 
 
+def plan_signed(signed: SignedPlan) -> PlanSigned:
+    """What the coordinator's journal says of a plan that was signed."""
+    plan = signed.plan
+    return PlanSigned(plan_sha256=signed.sha256, study=plan.study, period_start=plan.statistics.period_start,
+                      period_end=plan.period_end)
+
+
 class CoordinatorHome:
     """A folder on the coordinator's disk.
 
@@ -139,7 +146,7 @@ class CoordinatorHome:
         text = signed.to_json() + "\n"
         if self.plan_path.is_file() and self.plan_path.read_text(encoding="utf-8") == text:
             return
-        self.journal(signed.plan).append(PlanSigned(plan_sha256=signed.sha256, study=signed.plan.study))
+        self.journal(signed.plan).append(plan_signed(signed))
         self.plan_path.write_text(text, encoding="utf-8")
 
     def signed_plan(self) -> SignedPlan:

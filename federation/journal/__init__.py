@@ -2,7 +2,7 @@
 
 ```
 journal = Journal.open_or_create(path, key=key, owner="coordinator", side=Side.COORDINATOR)
-entry = journal.append(PlanSigned(plan_sha256=plan.sha256, study=plan.study))      # on disk when this returns
+entry = journal.append(DraftWithdrawn(content_sha256=digest))      # on disk when this returns
 report = verify_journal(read_journal(path), public_key=key.public, head=read_head(head_path(path)))
 report.sound, report.problem, report.entries
 ```

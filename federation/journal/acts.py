@@ -116,6 +116,8 @@ class PlanSigned(_ByCoordinator):
 
     plan_sha256: Hex32
     study: Slug
+    period_start: date
+    period_end: date
 
 
 class StudyRun(_ByCoordinator):

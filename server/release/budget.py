@@ -1,7 +1,8 @@
 """What the releases of a year cost one person together: those that are out, the one that is drafted, and what is left.
 
 The tables of a year count a person in `releases_per_person` of its releases. Which ones is drawn for each person, so
-the figure is that of somebody who is in the costliest of them. Training is in every release.
+the figure is that of somebody who is in the costliest of them. Training is in every release, and so is the table of a
+series: who has counted in it is in every later one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from federation.plan import StudyPlan
 from federation.privacy.accounting import DiscreteGaussianTable, epsilon_of
 from federation.privacy.guarantee import statistics_events, training_event
+from federation.taxonomy import Family
 from server.coordinator import CoordinatorHome
 from server.release.published import in_series
 
@@ -26,7 +28,7 @@ class YearBudget:
         releases_a_year: how many there will be; `releases_per_person`: in how many of them a person counts.
         this: this release, training and tables.
         tables_before, tables_after: the tables of the year without this release and with it.
-        tables_allowed: those of `releases_per_person` releases like this one.
+        tables_allowed: those of a year of releases like this one.
         before, after: the same as `tables_before` and `tables_after`, with training.
     """
 
@@ -62,16 +64,24 @@ def year_budget(home: CoordinatorHome, plan: StudyPlan) -> YearBudget:
         releases_per_person=often.releases_per_person, delta=delta, this=plan.privacy.total_epsilon,
         tables_before=_tables(earlier, often.releases_per_person, delta),
         tables_after=_tables([*earlier, plan], often.releases_per_person, delta),
-        tables_allowed=_tables([plan] * often.releases_per_person, often.releases_per_person, delta),
+        tables_allowed=_tables([plan] * often.releases_a_year, often.releases_per_person, delta),
         before=_all(earlier, often.releases_per_person, delta),
         after=_all([*earlier, plan], often.releases_per_person, delta))
 
 
 def _costliest(plans: Sequence[StudyPlan], most: int) -> list[DiscreteGaussianTable]:
-    """The tables of the `most` plans that cost a person most: what Gaussian tables cost together goes by this sum."""
-    events = [statistics_events(plan) for plan in plans]
-    events.sort(key=lambda tables: sum(table.entries * (table.shift / table.scale) ** 2 for table in tables))
-    return [table for tables in events[-most:] for table in tables]
+    """The tables of the `most` plans that cost a person most, and the series' tables of all of them.
+
+    What Gaussian tables cost together goes by the sum that plans are sorted by.
+    """
+    own: list[list[DiscreteGaussianTable]] = []
+    always: list[DiscreteGaussianTable] = []
+    for plan in plans:
+        events = dict(zip(plan.statistics.families, statistics_events(plan), strict=True))
+        always += [table for family, table in events.items() if family is Family.SERIES]
+        own.append([table for family, table in events.items() if family is not Family.SERIES])
+    own.sort(key=lambda tables: sum(table.entries * (table.shift / table.scale) ** 2 for table in tables))
+    return [table for tables in own[-most:] for table in tables] + always
 
 
 def _tables(plans: Sequence[StudyPlan], most: int, delta: float) -> float:

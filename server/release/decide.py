@@ -122,11 +122,9 @@ def apply_gate(measurements: Measurements, earlier: Sequence[SeriesMeasurement] 
             plan, measurements.table(Family.INDICATORS).astype(np.float64), variances[Family.INDICATORS],
             rates=rates[nodes.at(plan.statistics.indicators.level)])
     if plan.statistics.corridors:
-        at = {area.code: i for i, area in enumerate(nodes.areas)}
-        ends = [[at[pair.origin], at[pair.destination]] for pair in plan.statistics.corridors]
         corridors = decide_corridors(
             plan, measurements.table(Family.CORRIDORS).astype(np.float64), calibrations, variances[Family.CORRIDORS],
-            partners=measurements.partners, one_partner=np.asarray(one_partner[ends].any(axis=(1, 2))))
+            partners=measurements.partners, one_partner=corridors_of_one_partner(plan, nodes, one_partner))
     if plan.statistics.series is not None:
         found = running(measurements, earlier)
         series = found if isinstance(found, SeriesWithheld) else decide_series(
@@ -211,6 +209,13 @@ def decide_indicators(plan: StudyPlan, counts: FloatArray, variance: float, *, r
     return GatedIndicators(counts=np.concatenate([people[..., None], with_tag], axis=-1), cells=cells, lifts=lifts)
 
 
+def corridors_of_one_partner(plan: StudyPlan, nodes: Nodes, one_partner: BoolArray) -> BoolArray:
+    """`(P,)`: whether one partner makes up a place at either end, in any role; `one_partner` is `(N, R)`."""
+    at = {area.code: i for i, area in enumerate(nodes.areas)}
+    ends = [[at[pair.origin], at[pair.destination]] for pair in plan.statistics.corridors]
+    return np.asarray(one_partner[ends].any(axis=(1, 2)))
+
+
 def decide_corridors(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Calibration, ...], variance: float, *,
                      partners: tuple[str, ...], one_partner: BoolArray) -> GatedCorridors:
     """What is shown of the corridors.
@@ -221,7 +226,7 @@ def decide_corridors(plan: StudyPlan, counts: FloatArray, calibrations: tuple[Ca
         calibrations: by task.
         variance: of the noise in each count.
         partners: names of those in the sum.
-        one_partner: `(P,)`, whether one partner makes up a place at either end, in any role.
+        one_partner: `(P,)`, from `corridors_of_one_partner`.
     """
     cover = np.array([covered(corridor_coverage(plan.roster, plan.statistics, pair, partners=partners), plan.release)
                       for pair in plan.statistics.corridors])

@@ -2,8 +2,9 @@
 
 Of numbers that are withheld only those reasons can be checked that follow from what is published: too few partners, a
 model that cannot tell, and that a place whose records are withheld has no rate for the same reason. That one partner
-dominates, or that there is too little of something, shows in numbers that are not published; whoever is given all
-measurements can make the whole content again.
+dominates, or that there is too little of something, shows in numbers that are not published; but whether one partner
+dominates is one decision for each place and role, and all tables must tell the same. Whoever is given all measurements
+can make the whole content again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from federation.taxonomy import AreaLevel, Family
 from server.release.content import are_of_the_roster
 from server.release.decide import (
     Gated,
+    corridors_of_one_partner,
     decide_corridors,
     decide_indicators,
     decide_rates,
@@ -28,14 +30,15 @@ from server.release.decide import (
     decide_series,
     enough_labelled,
 )
+from server.release.derive import Trend
 from server.release.gate import REASONS, Coverage, Reasons, Withheld, declared_coverage, reason
 from server.release.nodes import BoolArray
 from server.release.rebuild import gated_of
 from server.release.series import SeriesWithheld
 
-_COVER, _DOMINATED, _RECORDS, _MODEL, _SIGNALS = (1 + REASONS.index(name) for name in (
+_COVER, _DOMINATED, _RECORDS, _MODEL, _SIGNALS, _INSUFFICIENT = (1 + REASONS.index(name) for name in (
     Withheld.TOO_FEW_PARTNERS, Withheld.ONE_PARTNER_DOMINATES, Withheld.TOO_FEW_RECORDS,
-    Withheld.MODEL_NOT_GOOD_ENOUGH, Withheld.TOO_FEW_SIGNALS))
+    Withheld.MODEL_NOT_GOOD_ENOUGH, Withheld.TOO_FEW_SIGNALS, Withheld.INSUFFICIENT))
 Rows = list[dict[str, Any]]
 
 
@@ -51,26 +54,30 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
     gated, variances = gated_of(content, plan), table_variances(plan, len(partners))
     coverage = declared_coverage(plan.roster, plan.statistics, gated.nodes.areas, partners=partners)
     usable = np.array([known.usable(plan.release.least_youden) for known in gated.calibrations])
-    records = decide_records(plan, gated.nodes, coverage, _nobody(gated.records.shape))
+    alone = gated.records == _DOMINATED
+    records = decide_records(plan, gated.nodes, coverage, alone)
     rates = decide_rates(plan, gated.nodes, records, gated.calibrations)
     found = [*_few_labelled(content["calibration"], plan, gated),
              *_differ("nodes", content["nodes"], gated.records, records),
              *_differ("cells", content["cells"], gated.rates, rates),
-             *_of_places(content, gated), *_of_the_model("cells", content["cells"], gated.rates, usable)]
+             *_of_places(content, gated), *_of_trends(content),
+             *_of_the_model("cells", content["cells"], gated.rates, usable)]
     if gated.indicators is not None:
         mix, rows = gated.indicators, content["indicators"]["cells"]
         above = np.where(gated.rates != 0, gated.rates, rates)[
             gated.nodes.at(AreaLevel(content["indicators"]["level"]))]
         again = decide_indicators(plan, mix.counts, variances[Family.INDICATORS], rates=above)
         found += [*_differ("indicators", rows, mix.cells, again.cells), *_of_rates(rows, mix.cells, above),
+                  *_of_lifts(rows, mix.lifts),
                   *_differ("indicators", [{**row, "indicator": lift["indicator"]} for row in rows
                                           for lift in row.get("lifts", ())],
                            mix.lifts[mix.cells == 0], again.lifts[mix.cells == 0])]
     if gated.corridors is not None:
         pairs, rows = gated.corridors, content["corridors"]
         routes = decide_corridors(plan, pairs.counts, gated.calibrations, variances[Family.CORRIDORS],
-                                  partners=partners, one_partner=_nobody(pairs.reasons.shape[:1]))
+                                  partners=partners, one_partner=corridors_of_one_partner(plan, gated.nodes, alone))
         found += [*_differ("corridors", rows, pairs.reasons, routes.reasons),
+                  *_of_one_partner("corridors", rows, pairs.reasons, routes.reasons),
                   *_of_the_model("corridors", rows, pairs.reasons, usable)]
     if gated.series is not None:
         found += _of_the_series(content, plan, gated, coverage, usable)
@@ -93,13 +100,7 @@ def _of_the_series(content: dict[str, Any], plan: StudyPlan, gated: Gated, cover
     again = decide_series(plan, series, gated.calibrations, coverage=coverage)
     yield from _differ("series", rows, said, again.reasons)
     yield from _of_the_model("series", rows, said, usable)
-    for row, stated, right in zip(rows, said.ravel().tolist(), again.reasons.ravel().tolist(), strict=True):
-        if stated != 0 and (stated == _DOMINATED) != (right == _DOMINATED):
-            yield f"series: {_where(row)} is {reason(stated)}, and no release of it is decided so"
-
-
-def _nobody(shape: tuple[int, ...]) -> BoolArray:
-    return np.zeros(shape, dtype=bool)
+    yield from _of_one_partner("series", rows, said, again.reasons)
 
 
 def _where(row: dict[str, Any]) -> str:
@@ -138,6 +139,37 @@ def _of_rates(rows: Rows, said: Reasons, rates: Reasons) -> Iterator[str]:
     for row, stated, rate in zip(rows, said.ravel().tolist(), rates.ravel().tolist(), strict=True):
         if stated != 0 and (stated != rate if rate else stated not in (_RECORDS, _SIGNALS)):
             yield f"indicators: {_where(row)} is {reason(stated)}, and its rate is {reason(rate) or 'shown'}"
+
+
+def _of_trends(content: dict[str, Any]) -> Iterator[str]:
+    """Trends that their own figures contradict. Whether these follow from the release before, that release tells."""
+    for row in content["cells"]:
+        trend = row.get("trend")
+        if trend is None:
+            continue
+        lower, upper = trend["lower"], trend["upper"]
+        # An end that was rounded to 0 lay on either side of it.
+        right = {Trend.ROSE: lower >= 0.0, Trend.FELL: upper <= 0.0, Trend.NO_CLEAR_CHANGE: lower <= 0.0 <= upper}
+        if not lower <= trend["difference"] <= upper or not right[Trend(trend["class"])]:
+            yield f"cells: {_where(row)} has a trend that is {trend['class']}, and its own interval says otherwise"
+        if trend["since"] != content["previous_release_sha256"]:
+            yield f"cells: {_where(row)} has a trend since another release than the one before"
+
+
+def _of_one_partner(table: str, rows: Rows, said: Reasons, again: Reasons) -> Iterator[str]:
+    """What is withheld as one partner's where the decisions about its places say otherwise, or for another reason."""
+    for row, stated, right in zip(rows, said.ravel().tolist(), again.ravel().tolist(), strict=True):
+        if stated not in (0, _COVER) and right != _COVER and (stated == _DOMINATED) != (right == _DOMINATED):
+            yield f"{table}: {_where(row)} is {reason(stated)}, and of its places the rule says another thing"
+
+
+def _of_lifts(rows: Rows, said: Reasons) -> Iterator[str]:
+    """Lifts of a mix that is shown, withheld for what is no reason of lifts."""
+    for row, stated in zip(rows, said.reshape(len(rows), -1).tolist(), strict=True):
+        for lift, code in zip(row.get("lifts", ()), stated, strict=False):
+            if code not in (0, _INSUFFICIENT):
+                yield (f"indicators: {_where(row)} {lift['indicator']} is {reason(code)}, which is no reason to "
+                       "withhold a lift")
 
 
 def _of_the_model(table: str, rows: Rows, said: Reasons, usable: BoolArray) -> Iterator[str]:

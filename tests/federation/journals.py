@@ -39,7 +39,7 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 COORDINATORS: tuple[Facts, ...] = (
     PartnerEnrolled(partner="agency", public_key=A), PartnerRevoked(partner="agency", public_key=A),
-    PlanSigned(plan_sha256=A, study="winter"),
+    PlanSigned(plan_sha256=A, study="winter", period_start=date(2026, 1, 1), period_end=date(2026, 3, 31)),
     StudyRun(plan_sha256=A, partners=("agency", "ngo-shelter", "platform"), measurements_sha256=B, model_sha256=C),
     ReleaseDrafted(plan_sha256=A, content_sha256=B, previous_release_sha256=None),
     DraftWithdrawn(content_sha256=B),

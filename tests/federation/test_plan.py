@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +220,15 @@ def test_a_period_ends_no_earlier_than_it_begins() -> None:
     StudyPlan.model_validate(tree)
     tree["period_end"] -= timedelta(days=1)
     with pytest.raises(ValidationError, match=r"statistics\.period_start 2026-04-01 is after period_end 2026-03-31"):
+        StudyPlan.model_validate(tree)
+
+
+@pytest.mark.parametrize(("start", "end"), [("1899-12-31", "2026-06-30"), ("2026-04-01", "2200-01-01"),
+                                            ("2026-04-01", "9999-12-31")])
+def test_a_period_lies_where_days_can_be_added_to_it(start: str, end: str) -> None:
+    tree = make_plan().model_dump()
+    tree["period_end"], tree["statistics"]["period_start"] = date.fromisoformat(end), date.fromisoformat(start)
+    with pytest.raises(ValidationError, match="not within 1900 to 2199"):
         StudyPlan.model_validate(tree)
 
 

@@ -27,7 +27,7 @@ from federation.plan import StudyPlan
 from federation.privacy.guarantee import table_variances
 from federation.statistics import Measurements, TableLayout
 from server.app import app
-from server.coordinator import CoordinatorHome
+from server.coordinator import CoordinatorHome, plan_signed
 from server.rounds import StudyOutcome
 from tests.worlds import COORDINATOR, make_plan, sign
 
@@ -60,7 +60,9 @@ def test_a_plan_is_signed_once_however_often_it_is_kept(home: CoordinatorHome) -
         home.keep_plan(sign(PLAN))
     other = make_plan(learning_rate=2.0)
     home.keep_plan(sign(other))
-    assert acts(home) == [PlanSigned(plan_sha256=plan.sha256, study="test") for plan in (PLAN, other)]
+    assert acts(home) == [PlanSigned(
+        plan_sha256=plan.sha256, study="test", period_start=plan.statistics.period_start, period_end=plan.period_end)
+        for plan in (PLAN, other)]
     assert home.signed_plan() == sign(other)
 
 
@@ -69,7 +71,7 @@ def test_a_study_is_written_down_with_what_it_left(home: CoordinatorHome) -> Non
     study = home.study(PLAN.sha256)
     salted = study.salt_path.read_bytes() + study.measurements_path.read_bytes()
     assert acts(home) == [
-        PlanSigned(plan_sha256=PLAN.sha256, study="test"),
+        plan_signed(sign(PLAN)),
         StudyRun(plan_sha256=PLAN.sha256, partners=("partner-0", "partner-2"),
                  measurements_sha256=sha256_hex(salted), model_sha256=sha256_hex(study.model_path.read_bytes()))]
     home.note_run(sign(PLAN))

@@ -15,6 +15,7 @@ from federation.journal import (
     ReleaseSigned,
     StudyRun,
 )
+from server.coordinator import plan_signed
 from server.release.audit.opened import Opened
 from server.release.audit.report import Finding, NotCheckable
 from server.release.bundle import JOURNAL, RELEASE, SIGNATURES
@@ -73,7 +74,7 @@ def check_acts(opened: Opened) -> Iterator[Finding]:
     content, digest = opened.content, content_sha256(opened.content)
     plan_sha256, anchor = opened.signed.sha256, opened.signatures.statement.drafted
     expected: list[Facts] = [
-        PlanSigned(plan_sha256=plan_sha256, study=opened.plan.study),
+        plan_signed(opened.signed),
         StudyRun(plan_sha256=plan_sha256, partners=tuple(sorted(content["coverage"]["in_sum"])),
                  measurements_sha256=content["measurements_commitment"], model_sha256=content["model_sha256"]),
         ReleaseDrafted(plan_sha256=plan_sha256, content_sha256=digest,
@@ -85,6 +86,7 @@ def check_acts(opened: Opened) -> Iterator[Finding]:
     yield from _in_order(entries, expected[:2], drafted)
     yield from _signed_after(opened, entries, drafted, digest)
     yield from _only_once(entries, expected[1], digest)
+    yield from _no_other_draw(entries, opened)
 
 
 def _sound(opened: Opened) -> tuple[Entry, ...]:
@@ -133,6 +135,20 @@ def _only_once(entries: tuple[Entry, ...], run: Facts, digest: str) -> Iterator[
             words = "says that a release of this plan was out already"
         if words is not None:
             yield Finding(file=JOURNAL, words=f"line {entry.sequence + 1} {words}")
+
+
+def _no_other_draw(entries: tuple[Entry, ...], opened: Opened) -> Iterator[Finding]:
+    """Nobody measured the same days under other plans of the study, to publish the draw that they liked best."""
+    plan = opened.plan
+    known = [entry.facts for entry in entries]
+    drafts = {facts.content_sha256: facts.plan_sha256 for facts in known if isinstance(facts, ReleaseDrafted)}
+    out = {drafts.get(facts.content_sha256) for facts in known if isinstance(facts, ReleasePublished)}
+    same = {facts.plan_sha256 for facts in known if isinstance(facts, PlanSigned) and facts.study == plan.study
+            and facts.period_start <= plan.period_end and plan.statistics.period_start <= facts.period_end}
+    for entry in entries:
+        if isinstance(entry.facts, StudyRun) and entry.facts.plan_sha256 in same - out - {opened.signed.sha256}:
+            yield Finding(file=JOURNAL, words=f"line {entry.sequence + 1} says that this study was run over the same "
+                          "days under another plan, whose release is not out")
 
 
 def check_day(opened: Opened) -> Iterator[Finding]:

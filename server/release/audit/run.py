@@ -88,12 +88,13 @@ def _about(opened: Opened) -> str:
 
 
 def _check_previous(opened: Opened, before: Opened | None) -> Iterator[Finding]:
-    named = opened.content["previous_release_sha256"]
-    if before is None:
-        if named is None:
-            raise NotCheckable(RELEASE, "names no release before it: it says that it is the first of its kind")
-        raise NotCheckable(RELEASE, f"follows release {named}, which was not given: what it says of trends was "
+    named, history = opened.content["previous_release_sha256"], _measured_in(opened)[:-1]
+    if before is None and (named is not None or history):
+        raise NotCheckable(RELEASE, f"follows release {named or 'that it does not name'}, which was not given: what it "
+                           f"says of trends{' and of earlier releases in its running totals' if history else ''} was "
                            "not checked")
+    if before is None:
+        return
     if named != content_sha256(before.content):
         yield Finding(file=RELEASE, words=f"names {named or 'no release'} as the one before it, and the one given is "
                       f"{content_sha256(before.content)}")
@@ -102,6 +103,15 @@ def _check_previous(opened: Opened, before: Opened | None) -> Iterator[Finding]:
         yield Finding(file=SIGNATURES, words="were sealed by another key than those of the release before it")
     if not opened.file(JOURNAL).startswith(before.file(JOURNAL)):
         yield Finding(file=JOURNAL, words="does not begin with the journal of the release before it: it was rewritten")
+    if history and _measured_in(before) != history:
+        raise NotCheckable(RELEASE, "has running totals over releases of which the one before it shows nothing: what "
+                           "it says of them was not checked")
+
+
+def _measured_in(opened: Opened) -> list[str]:
+    """Plans of all releases that are in running totals; none where there are no totals, or they are withheld."""
+    series = opened.content["series"]
+    return [] if series is None else [one["plan_sha256"] for one in series["releases"]]
 
 
 def _earlier(opened: Opened, before: Opened) -> dict[str, Any] | None:

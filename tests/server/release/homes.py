@@ -15,7 +15,6 @@ from federation.identity import SigningKey
 from federation.journal import (
     Facts,
     Journal,
-    PlanSigned,
     ReleaseDrafted,
     ReleasePublished,
     ReleaseSigned,
@@ -28,7 +27,7 @@ from federation.privacy.guarantee import price, table_variances
 from federation.privacy.series import SCALE, encode
 from federation.statistics import Measurements, TableLayout
 from federation.taxonomy import AreaLevel, Family
-from server.coordinator import CoordinatorHome
+from server.coordinator import CoordinatorHome, plan_signed
 from server.release.approval import Approval, Signatures, Statement
 from server.release.bundle import JOURNAL, PLAN, RELEASE, SIGNATURES, SIGNED, bundle_files, plan_json, release_json
 from server.release.content import content_sha256
@@ -132,7 +131,7 @@ def story(signed: SignedPlan, content: dict[str, Any], names: Iterable[str], ear
     """What the journal of an honest coordinator says, after `earlier`."""
     digest = content_sha256(content)
     return [
-        *earlier, PlanSigned(plan_sha256=signed.sha256, study=signed.plan.study),
+        *earlier, plan_signed(signed),
         StudyRun(plan_sha256=signed.sha256, partners=tuple(sorted(content["coverage"]["in_sum"])),
                  measurements_sha256=content["measurements_commitment"], model_sha256=content["model_sha256"]),
         ReleaseDrafted(plan_sha256=signed.sha256, content_sha256=digest,
@@ -142,7 +141,7 @@ def story(signed: SignedPlan, content: dict[str, Any], names: Iterable[str], ear
 
 def published_before(content_sha: str, plan: SignedPlan) -> list[Facts]:
     """What a journal says of a release that is out."""
-    return [PlanSigned(plan_sha256=plan.sha256, study=plan.plan.study),
+    return [plan_signed(plan),
             ReleaseDrafted(plan_sha256=plan.sha256, content_sha256=content_sha, previous_release_sha256=None),
             ReleasePublished(content_sha256=content_sha, released_on=date(2026, 4, 29), epsilon=1.0, delta=1e-5)]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from federation.taxonomy import Family
 from server.release import decide, promise
 from server.release.recheck import wrongly_decided
-from tests.server.release.counted import REGIONS, World, make_plan, noisy, rich, row
+from tests.server.release.counted import REGIONS, World, free_of_charge, make_plan, noisy, rich, row
 from tests.server.release.test_rebuild import SHAPES
 
 PLAN = make_plan()
@@ -26,7 +26,7 @@ Content = dict[str, Any]
 def _free() -> Any:
     """The price takes seconds for each plan and is checked elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(promise, "privacy", lambda plan, partners: {"partners": partners})
+        patch.setattr(promise, "privacy", free_of_charge)
         yield
 
 
@@ -233,6 +233,55 @@ def test_records_withheld_for_a_reason_of_rates(why: str) -> None:
                  row(content["cells"], "XA-02", "origin", "recruitment")):
         each["reason"] = why
     assert f"nodes: XA-02 origin is {why}, which is no reason to withhold records" in wrongly_decided(content, PLAN)
+
+
+@pytest.mark.parametrize(("table", "named"), [("indicators", ("XA", "origin", "distress")),
+                                              ("corridors", ("XA:north", "distress"))])
+def test_a_table_that_calls_a_place_one_partners_which_is_none(table: str, named: tuple[str, ...]) -> None:
+    content = honest()
+    rows = content["indicators"]["cells"] if table == "indicators" else content[table]
+    withhold(row(rows, *named), "one_partner_dominates")
+    (line,) = wrongly_decided(content, PLAN)
+    assert line.startswith(f"{table}: {named[0]}")
+    assert line.endswith("is one_partner_dominates, and of its places the rule says another thing")
+
+
+def test_a_mix_and_a_corridor_shown_of_a_place_that_is_one_partners() -> None:
+    content = honest()
+    for code in ("XA", "XA:north"):
+        for each in (row(content["nodes"], code, "origin"), row(content["cells"], code, "origin", "distress"),
+                     row(content["cells"], code, "origin", "recruitment")):
+            withhold(each, "one_partner_dominates")
+    assert {line for line in wrongly_decided(content, PLAN) if "_offer" not in line and "_control" not in line} == {
+        f"{where} {task} is shown, and the rule says one_partner_dominates"
+        for where in ("indicators: XA origin", "corridors: XA:north XA:south") for task in ("recruitment", "distress")}
+    # Another reason, of what comes later, is none either.
+    withhold(row(content["indicators"]["cells"], "XA", "origin", "distress"), "too_few_records")
+    assert any("XA origin distress is too_few_records, and of its places" in line
+               for line in wrongly_decided(content, PLAN))
+
+
+@pytest.mark.parametrize("why", ["too_few_records", "too_few_signals", "model_not_good_enough"])
+def test_a_lift_withheld_for_what_is_no_reason_of_lifts(why: str) -> None:
+    content = honest()
+    withhold(row(content["indicators"]["cells"], "XA", "origin", "distress")["lifts"][0], why)
+    assert wrongly_decided(content, PLAN) == [
+        f"indicators: XA origin distress deceptive_offer is {why}, which is no reason to withhold a lift"]
+
+
+@pytest.mark.parametrize("change", [
+    {"class": "fell", "difference": 500.0, "lower": 400.0, "upper": -600.0},
+    {"class": "fell", "difference": 500.0, "lower": 400.0, "upper": 600.0},
+    {"class": "rose", "difference": -1.0, "lower": -5.0, "upper": 4.0},
+    {"class": "no_clear_change", "difference": 5.0, "lower": 1.0, "upper": 9.0},
+    {"class": "rose", "difference": 0.5, "lower": 1.0, "upper": 9.0}, {"since": "e" * 64}])
+def test_a_trend_that_its_own_figures_contradict(change: Content) -> None:
+    previous = rich(make_plan(quarter=1), rate=0.10).content()
+    content = deepcopy(rich(PLAN, rate=0.40).content(previous))
+    assert wrongly_decided(content, PLAN) == []
+    row(content["cells"], "XA", "origin", "distress")["trend"].update(change)
+    (line,) = wrongly_decided(content, PLAN)
+    assert line.startswith("cells: XA origin distress has a trend ")
 
 
 @pytest.mark.parametrize("in_sum", [

@@ -32,7 +32,7 @@ from server.release.recheck import unlike_before, unlike_measured, wrongly_decid
 from server.release.schema_rows import ShownSeries, WithheldSeries
 from server.release.series import GatedSeries, SeriesWithheld, running
 from server.series import SeriesMeasurement, measured_variance
-from tests.server.release.counted import FINE, NORTH, REGIONS, SOUTH, World, make_plan, noisy, rich, row
+from tests.server.release.counted import FINE, NORTH, REGIONS, SOUTH, World, free_of_charge, make_plan, noisy, rich, row
 
 FAR = 10**6
 """A newest measurement below 0 by so much takes a total with it."""
@@ -91,7 +91,7 @@ def shown_of(plan: StudyPlan, new: Sequence[IntArray], **options: Any) -> Conten
 def _free() -> Any:
     """The price takes seconds for each plan and has tests of its own below."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(promise, "privacy", lambda plan, partners: {"partners": partners})
+        patch.setattr(promise, "privacy", free_of_charge)
         yield
 
 
@@ -433,7 +433,7 @@ def withhold(content: Content, why: str, *where: str) -> Content:
 
 @pytest.mark.parametrize(("why", "words"), [
     ("too_few_partners", "by declared coverage it is not"),
-    ("one_partner_dominates", "no release of it is decided so"),
+    ("one_partner_dominates", "of its places the rule says another thing"),
     ("model_not_good_enough", "the model's published errors say otherwise")])
 def test_a_reason_that_is_none_is_found(why: str, words: str) -> None:
     found = wrongly_decided(withhold(honest(), why, NORTH.code, "origin", "distress"), PLAN)

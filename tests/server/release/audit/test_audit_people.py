@@ -13,6 +13,7 @@ from federation.identity import SigningKey
 from federation.journal import DraftWithdrawn, Facts, ReleaseDrafted, ReleasePublished, ReleaseSigned, StudyRun
 from federation.plan import SignedPlan
 from federation.plan_parts import Signer
+from server.coordinator import plan_signed
 from server.release.approval import Approval, Signatures
 from server.release.audit import Check, Outcome, audit_release
 from server.release.bundle import JOURNAL, RELEASE, SIGNATURES
@@ -250,6 +251,22 @@ def test_a_second_release_of_one_plan_is_named(bundle: Path) -> None:
     found = failed(audit_release(forge(bundle, **facts)))
     assert set(found) == {"acts", "series"}
     assert "a release of this plan was out already" in found["acts"].findings[0].words
+
+
+def test_other_draws_of_the_same_days_are_named(bundle: Path) -> None:
+    """Five near-equal plans were run, too, and the best of six is out."""
+    content, signed = content_in(bundle), plan_in(bundle)
+    earlier = published_before(content["previous_release_sha256"], SignedPlan.sign(first_plan(), COORDINATOR))
+    for number in range(5):
+        other = SignedPlan.sign(signed.plan.model_copy(update={"purpose": signed.plan.purpose + "." * number + "!"}),
+                                COORDINATOR)
+        earlier += [plan_signed(other), StudyRun(
+            plan_sha256=other.sha256, partners=tuple(sorted(content["coverage"]["in_sum"])),
+            measurements_sha256=f"{number}" * 64, model_sha256="e" * 64)]
+    forge(bundle, content=content, signed=signed, acts=story(signed, content, two(), earlier))
+    (check,) = (each for each in audit_release(bundle).checks if each.name == "acts")
+    assert len(check.findings) == 5
+    assert all("over the same days under another plan" in finding.words for finding in check.findings)
 
 
 def test_a_release_before_the_embargo_is_named(bundle: Path) -> None:
