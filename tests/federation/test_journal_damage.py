@@ -443,7 +443,7 @@ def test_a_journal_that_was_moved_aside_begins_again(journal: Journal, tmp_path:
 
 
 @pytest.mark.parametrize("change", [
-    lambda lines: [*lines[:-1], lines[-1].replace(b'"budget_exhausted"', b'"busy"')],
+    lambda lines: [*lines[:-1], lines[-1].replace(b'"left"', b'"erased"')],
     lambda lines: [*lines[:-1], signed_again(ENTRIES[-1], STRANGER).line],
     lambda lines: [*lines[:-1], b"{}"], lambda lines: [*lines, b""]])
 def test_a_last_line_that_is_not_the_owners_stops_the_journal(

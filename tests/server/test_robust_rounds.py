@@ -6,22 +6,20 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Message
+from flwr.app import Message, RecordDict
 
-from clients.app import app as client_app
-from federation.messages import OK, Arrays, Reply, reply_content
+from federation.messages import TRAIN, Arrays
 from federation.plan import StudyPlan
 from federation.plan_parts import RobustRule, RobustSpec
 from federation.update_norm import honest_norm, rounded_up
 from server.app import LogObserver
 from server.coordinator import CoordinatorHome
 from server.rounds import RoundLoop, StageReport, StudyOutcome
-from tests.server.test_rounds import LyingGrid, homes
-from tests.worlds import COORDINATOR, approve, make_plan, sign
+from tests.server.test_rounds import homes, lying, signed_lie
+from tests.worlds import COORDINATOR, make_plan, sign
 
 BASE = make_plan(5, quorum=3)
 BOUND = rounded_up(honest_norm(BASE.training, slots=32, model_size=BASE.model_size))
@@ -36,21 +34,18 @@ RULES = {
 
 class Watch:
     def __init__(self) -> None:
-        self.reports: list[StageReport] = []
         self.scaled: list[StageReport] = []
 
     def stage_done(self, report: StageReport) -> None:
-        self.reports.append(report)
-
-    def updates_scaled(self, report: StageReport) -> None:
-        self.scaled.append(report)
+        if report.scaled:
+            self.scaled.append(report)
 
 
-def lies(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Message], Any]:
-    def lie(message: Message) -> Any:
-        record = message.content.array_records["arrays"]
+def lies(change: Callable[[np.ndarray], np.ndarray]) -> Callable[[Message, Message], RecordDict]:
+    def lie(asked: Message, made: Message) -> RecordDict:
+        record = made.content.array_records["arrays"]
         arrays = {name: change(array.numpy()).astype(np.float32) for name, array in record.items()}
-        return reply_content(Reply(code=OK, partner="partner-0", arrays=arrays))
+        return signed_lie(arrays=arrays)(asked, made)
 
     return lie
 
@@ -59,10 +54,7 @@ def run(root: Path, rule: str | None, change: Callable[[np.ndarray], np.ndarray]
         watch: Watch) -> tuple[StudyPlan, StudyOutcome]:
     plan = make_plan(5, quorum=3, robust=RULES[rule])
     nodes = homes(root, 5)
-    for home in nodes:
-        approve(home, plan)
-    grid = LyingGrid(client_app, [{"node-home": str(home.path)} for home in nodes], {"plan": sign(plan).to_json()})
-    grid.lie = lies(change or (lambda value: value))
+    grid = lying(plan, nodes, lies(change or (lambda value: value)), TRAIN)
     return plan, RoundLoop(grid, plan, watch).run()
 
 
@@ -104,6 +96,6 @@ def test_honest_partners_are_never_scaled(tmp_path: Path, rule: str) -> None:
 
 def test_the_coordinators_log_names_who_was_scaled(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, logger="leelight.coordinator"):
-        LogObserver().updates_scaled(StageReport(stage="round 3", answered=("a", "b"), late=(), refused=(), seconds=1.0,
-                                                 scaled=("a", "b")))
+        LogObserver().stage_done(StageReport(stage="round 3", answered=("a", "b"), late=(), refused=(), seconds=1.0,
+                                             scaled=("a", "b")))
     assert caplog.messages == ["round 3: longer than the plan's norm bound, and scaled down to it: the updates of a, b"]

@@ -366,4 +366,4 @@ def test_rules_without_series_decline_it(tmp_path: Path) -> None:
                          silent=lambda node, kind: node == 2 and kind == TABLE)
     with pytest.raises(Exception, match="quorum"):
         RoundLoop(grid, plan, watch, clock=Ticking(20)).run()
-    assert ("node 3", "not_allowed") in watch.reports[0].refused
+    assert ("partner-2", "not_allowed") in watch.reports[0].refused

@@ -179,9 +179,10 @@ def test_start_says_why_it_cannot(home: NodeHome, invitation: Path, tmp_path: Pa
 def test_the_nodes_programs_get_no_secret_on_their_command_line_and_ask_only_the_gate(home: NodeHome, invitation: Path
                                                                                       ) -> None:
     join(home, invitation)
-    node, executor = node_processes(home, network_of(home), gate=7001, runtime=7002)
+    warm, node, executor = node_processes(home, network_of(home), gate=7001, runtime=7002)
     secrets = [(home.path / "network" / name).read_bytes() for name in ("node.key", "superexec.secret")]
-    for one in (node, executor):
+    assert warm.environment["PATH"].startswith(str(home.path.resolve() / "run" / "bin"))
+    for one in (warm, node, executor):
         said = " ".join(one.command).encode()
         assert not any(secret.strip() in said for secret in secrets)
         assert one.environment["FLWR_TELEMETRY_ENABLED"] == "0"

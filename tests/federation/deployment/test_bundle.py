@@ -19,7 +19,6 @@ from federation.deployment.bundle import (
     installed_bundle_sha256,
     project,
     sha256_of,
-    write_app,
 )
 from federation.errors import InputError
 
@@ -94,7 +93,9 @@ def test_it_is_what_flower_builds_of_the_same_files(tmp_path: Path, built: bytes
 
     app = tmp_path / "leelight"
     app.mkdir()
-    write_app(app)
+    for name, data in app_files().items():
+        (app / name).parent.mkdir(parents=True, exist_ok=True)
+        (app / name).write_bytes(data)
     assert build_fab_from_disk(app) == built
     assert {path.relative_to(app).as_posix() for path in app.rglob("*") if path.is_file()} == set(app_files())
 

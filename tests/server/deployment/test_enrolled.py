@@ -8,15 +8,15 @@ from typing import Any
 
 import httpx
 import pytest
+from flwr.proto.control_pb2 import ListNodesResponse, RegisterNodeResponse, UnregisterNodeResponse
 
-from federation.deployment.certificates import make_node_key, node_public_key
+from federation.deployment.certificates import make_authority, make_node_key, node_public_key
 from federation.deployment.exchange import Enrolment
 from federation.errors import InputError
 from federation.identity import SigningKey
 from federation.journal import PartnerEnrolled, PartnerRevoked
 from federation.plan_parts import RosterEntry
 from server.coordinator import CoordinatorHome
-from server.deployment import control as module
 from server.deployment.control import Control, has_ended
 from server.deployment.enrolled import Enrolled
 from server.deployment.running import admit
@@ -152,42 +152,29 @@ class SuperLink:
         from flwr.superlink.main import create_app
 
         self._app = create_app()
-        (home / "ca.crt").write_text("")
-        self.control = Control(home / "control", port=1, authority=home / "ca.crt")
-        monkeypatch.setattr(module, "trusting", lambda _: None)
-        monkeypatch.setattr(module.httpx, "post", self._post)
-        monkeypatch.setattr(self.control, "_run", self._run)
+        make_authority(home, "a")
+        self.control = Control(port=1, authority=home / "ca.crt")
+        monkeypatch.setattr(self.control, "_client", self)
 
-    def _post(self, url: str, *, content: bytes, headers: dict[str, str], **_: Any) -> Any:
-        answer = self._ask(url.removeprefix("https://127.0.0.1:1"), content)
-        return httpx.Response(answer.status_code, content=answer.content, request=httpx.Request("POST", url))
-
-    def _ask(self, path: str, content: bytes) -> httpx.Response:
+    def _ask(self, path: str, request: Any, response: Any) -> Any:
         async def ask() -> httpx.Response:
             async with httpx.AsyncClient(transport=httpx.ASGITransport(self._app), base_url="http://x") as client:
-                return await client.post(path, content=content, headers={"content-type": "application/protobuf"})
+                return await client.post(f"/v1/control/{path}", content=request.SerializeToString(),
+                                         headers={"content-type": "application/protobuf"})
 
-        return asyncio.run(ask())
+        return response.FromString(asyncio.run(ask()).raise_for_status().content)
 
-    def _run(self, *arguments: str) -> Any:
-        """What `flwr supernode ...` sends."""
-        import subprocess
+    def ListNodes(self, request: Any) -> Any:
+        return self._ask("list-nodes", request, ListNodesResponse)
 
-        from flwr.cli.supernode.register import try_load_public_key
-        from flwr.proto.control_pb2 import RegisterNodeRequest, UnregisterNodeRequest
+    def RegisterNode(self, request: Any) -> Any:
+        return self._ask("register-node", request, RegisterNodeResponse)
 
-        request: Any
-        if arguments[1] == "register":
-            path, request = "register-node", RegisterNodeRequest(
-                public_key=try_load_public_key(Path(arguments[2])), name=arguments[5])
-        else:
-            path, request = "unregister-node", UnregisterNodeRequest(node_id=int(arguments[2]))
-        found = self._ask(f"/v1/control/{path}", request.SerializeToString())
-        ok = found.status_code == 200
-        return subprocess.CompletedProcess(arguments, 0 if ok else 1, '{"success": true}' if ok else found.text, "")
+    def UnregisterNode(self, request: Any) -> Any:
+        return self._ask("unregister-node", request, UnregisterNodeResponse)
 
-    def inside(self) -> set[tuple[str, str]]:
-        return {(one["name"], one["key"]) for one in self.control.nodes() if one["status"] != "unregistered"}
+    def inside(self) -> set[str]:
+        return {one.node_key for one in self.control.nodes()}
 
 
 @pytest.fixture
@@ -199,16 +186,16 @@ def test_exactly_who_is_enrolled_is_inside(superlink: SuperLink, enrolled: Enrol
     take(enrolled, enrolment(0, node_keys[0]))
     take(enrolled, enrolment(1, node_keys[1]))
     admit(superlink.control, enrolled)
-    assert superlink.inside() == {("partner-0", node_keys[0]), ("partner-1", node_keys[1])}
+    assert superlink.inside() == {node_keys[0], node_keys[1]}
     before = superlink.control.nodes()
     admit(superlink.control, enrolled)
     assert superlink.control.nodes() == before, "a coordinator that starts again lets nobody in twice"
     enrolled.revoke("partner-0")
     admit(superlink.control, enrolled)
-    assert superlink.inside() == {("partner-1", node_keys[1])}
+    assert superlink.inside() == {node_keys[1]}
     take(enrolled, enrolment(0, node_keys[2]))
     admit(superlink.control, enrolled)
-    assert superlink.inside() == {("partner-0", node_keys[2]), ("partner-1", node_keys[1])}
+    assert superlink.inside() == {node_keys[2], node_keys[1]}
 
 
 def test_a_partner_that_joined_with_a_new_key_is_inside_with_that_one_alone(
@@ -217,15 +204,13 @@ def test_a_partner_that_joined_with_a_new_key_is_inside_with_that_one_alone(
     admit(superlink.control, enrolled)
     take(enrolled, enrolment(0, node_keys[1]))
     admit(superlink.control, enrolled)
-    assert superlink.inside() == {("partner-0", node_keys[1])}
+    assert superlink.inside() == {node_keys[1]}
 
 
 def test_a_superlink_that_does_not_answer_is_said(tmp_path: Path, enrolled: Enrolled) -> None:
-    from federation.deployment.certificates import make_authority
-
     make_authority(tmp_path, "a")
-    with pytest.raises(InputError, match=r"SuperLink: did not say which nodes are in \(ConnectError\)"):
-        admit(Control(tmp_path / "control", port=1, authority=tmp_path / "ca.crt"), enrolled)
+    with pytest.raises(InputError, match=r"SuperLink: did not answer about the list of nodes \(ConnectError\)"):
+        admit(Control(port=1, authority=tmp_path / "ca.crt"), enrolled)
 
 
 @pytest.mark.parametrize(("status", "over"), [
