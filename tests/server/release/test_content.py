@@ -95,7 +95,7 @@ def test_suppression_adds_up() -> None:
 
 def test_the_gate_and_its_price_are_told(whole: dict[str, Any]) -> None:
     gate, privacy = whole["gate"], whole["privacy"]
-    assert gate["thresholds"] == {"regions": 104, "super_regions": 197, "countries": 197, "confusion": 143,
+    assert gate["thresholds"] == {"regions": 104, "super_regions": 197, "countries": 197, "confusion": 400,
                                   "indicators": 197, "corridors": 104}
     assert gate["noise_sd"] == {"regions": 40.0, "super_regions": 80.0, "countries": 80.0, "confusion": 40.0,
                                 "indicators": 80.0, "corridors": 40.0, "dominance": 80.0}

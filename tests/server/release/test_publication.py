@@ -88,7 +88,7 @@ def test_what_is_published_is_noted_and_its_draft_is_gone(signed: CoordinatorHom
         content_sha256=draft.sha256, released_on=DAY, epsilon=draft.content["privacy"]["total_epsilon"], delta=1e-5)
     assert not draft.path.exists()
     assert open_drafts(signed) == []
-    with pytest.raises(InputError, match="what was published last is in"):
+    with pytest.raises(InputError, match="nothing, if it is what was published last"):
         publish(signed, today=DAY)
 
 

@@ -69,7 +69,7 @@ def test_a_process_that_dies_before_it_is_noted_has_published(
     path = sorted(signed.releases.iterdir())[-1]
     assert audit_release(path).sound
     # Whoever comes next notes it, and finds nothing left to publish.
-    with pytest.raises(InputError, match="what was published last is in"):
+    with pytest.raises(InputError, match="nothing, if it is what was published last"):
         publish(signed, today=DAY)
     assert acts(signed)[-1] is Act.RELEASE_PUBLISHED
     assert acts(signed).count(Act.RELEASE_PUBLISHED) == 2

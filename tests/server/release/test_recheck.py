@@ -235,15 +235,16 @@ def test_records_withheld_for_a_reason_of_rates(why: str) -> None:
     assert f"nodes: XA-02 origin is {why}, which is no reason to withhold records" in wrongly_decided(content, PLAN)
 
 
-@pytest.mark.parametrize(("table", "named"), [("indicators", ("XA", "origin", "distress")),
-                                              ("corridors", ("XA:north", "distress"))])
-def test_a_table_that_calls_a_place_one_partners_which_is_none(table: str, named: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("table", "named", "words"), [
+    ("indicators", ("XA", "origin", "distress"), "its rate is shown"),
+    ("corridors", ("XA:north", "distress"), "of its places the rule says another thing")])
+def test_a_table_that_calls_a_place_one_partners_which_is_none(table: str, named: tuple[str, ...], words: str) -> None:
     content = honest()
     rows = content["indicators"]["cells"] if table == "indicators" else content[table]
     withhold(row(rows, *named), "one_partner_dominates")
     (line,) = wrongly_decided(content, PLAN)
     assert line.startswith(f"{table}: {named[0]}")
-    assert line.endswith("is one_partner_dominates, and of its places the rule says another thing")
+    assert line.endswith(f"is one_partner_dominates, and {words}")
 
 
 def test_a_mix_and_a_corridor_shown_of_a_place_that_is_one_partners() -> None:
@@ -257,7 +258,7 @@ def test_a_mix_and_a_corridor_shown_of_a_place_that_is_one_partners() -> None:
         for where in ("indicators: XA origin", "corridors: XA:north XA:south") for task in ("recruitment", "distress")}
     # Another reason, of what comes later, is none either.
     withhold(row(content["indicators"]["cells"], "XA", "origin", "distress"), "too_few_records")
-    assert any("XA origin distress is too_few_records, and of its places" in line
+    assert any("XA origin distress is too_few_records, and its rate is one_partner_dominates" in line
                for line in wrongly_decided(content, PLAN))
 
 
