@@ -215,8 +215,8 @@ What will be computed
     2026-06-30. This is study 2 of 4 a year; a person may count in all of them.
   Counting, too: how often the model is right about people with a label who did not train it; which
     indicators were noted, of 3 that are listed, by country; from where to where records lead, for 4
-    pairs of places; how many people each partner counts in each region, to see where one partner
-    makes up most of it.
+    pairs of places; how many people each partner counts in each region and role, to see where one
+    partner makes up most of them.
   Publishing: rates by region with their uncertainty, no earlier than 30 days after the period.
     Numbers that are meant to stand for fewer than 11 people are withheld. 2 of 3 named people must
     sign first.
@@ -244,8 +244,8 @@ What remains in the account
 What leaves this house
   2 model updates, one in each round, of 130 numbers. All the noise is added on this machine before
     an update leaves.
-  The coordinator takes the mean of the partners' updates, weighted by slots; nothing bounds what one
-    of them does to the model.
+  The coordinator takes the mean of the partners' updates, weighted by slots; nothing bounds what
+    one of them does to the model.
   One list of 106 numbers in 7 tables (people, and people flagged, by region and role: 18; the same
     by group of regions: 12; the same by country: 6; where the model is right and wrong: 8;
     indicators among people flagged and not: 32; people by pair of places: 12; people by region, role
@@ -325,7 +325,8 @@ def test_a_review_of_secure_sums_says_whom_to_ask_for_what(tmp_path: Path) -> No
             "in return the results are sharper. At least 3 partners are in every sum." in told)
     assert "the list leaves under a mask: the coordinator learns the sum over the partners, and not yours." in told
     assert ("has a column for each partner: from yours the coordinator learns, whatever the mask, with noise, how many "
-            "of your people count in each region. It decides by it what is withheld, and does not publish it." in told)
+            "of your people count in each region and role. It decides by it what is withheld, and does not publish it."
+            in told)
     assert "These figures hold while at most 1 of the 4 partners works with the coordinator" in told
     assert "yours alone" not in told
     found = json.loads(run("review", tmp_path / "plan.json", "--home", home.path, "--json").stdout)

@@ -116,13 +116,13 @@ def test_a_family_that_is_not_counted_has_no_table() -> None:
 
 
 @pytest.mark.parametrize("vector", [
-    np.zeros(96, dtype=np.int64), np.zeros(98, dtype=np.int64), np.zeros((97, 1), dtype=np.int64),
-    np.zeros(97, dtype=np.int32), np.zeros(97, dtype=np.uint64), np.zeros(97), np.zeros(0, dtype=np.int64),
+    np.zeros(105, dtype=np.int64), np.zeros(107, dtype=np.int64), np.zeros((106, 1), dtype=np.int64),
+    np.zeros(106, dtype=np.int32), np.zeros(106, dtype=np.uint64), np.zeros(106), np.zeros(0, dtype=np.int64),
 ], ids=["short", "long", "column", "32 bits", "unsigned", "floats", "empty"])
 def test_a_vector_that_is_not_one_of_the_plan_is_refused(vector: Any) -> None:
     layout = TableLayout(PLAN)
-    assert layout.length == 97
-    with pytest.raises(ValueError, match=r"tables: .*expected int64\[97\]"):
+    assert layout.length == 106
+    with pytest.raises(ValueError, match=r"tables: .*expected int64\[106\]"):
         layout.check(vector)
     good = layout.empty()
     assert layout.check(good) is good

@@ -194,12 +194,12 @@ def test_a_bad_update_never_reaches_the_model(tmp_path: Path, lie: Any, code: st
 
 
 @pytest.mark.parametrize("table", [
-    None, np.zeros(1, dtype=np.int64), np.zeros((1, 97), dtype=np.int64), np.zeros(96, dtype=np.int64),
-    np.zeros(97, dtype=np.float64), np.zeros(97, dtype=np.int32), np.zeros(97, dtype=np.float32),
+    None, np.zeros(1, dtype=np.int64), np.zeros((1, 106), dtype=np.int64), np.zeros(105, dtype=np.int64),
+    np.zeros(106, dtype=np.float64), np.zeros(106, dtype=np.int32), np.zeros(106, dtype=np.float32),
 ], ids=["none", "short", "another shape", "one too few", "doubles", "32 bits", "floats"])
 def test_bad_tables_never_reach_the_sum(tmp_path: Path, table: Any) -> None:
     plan, watch = make_plan(quorum=2), Recorder()
-    assert TableLayout(plan).length == 97
+    assert TableLayout(plan).length == 106
     outcome = RoundLoop(lying(plan, homes(tmp_path), signed_lie(table=table), TABLE), plan, watch).run()
     assert outcome.measurements.partners == watch.reports[-1].answered == ("partner-1", "partner-2")
     assert watch.reports[-1].refused[0][0] == "partner-0"

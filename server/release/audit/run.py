@@ -94,7 +94,7 @@ def _check_previous(opened: Opened, before: Opened | None) -> Iterator[Finding]:
                            f"says of trends{' and of earlier releases in its running totals' if history else ''} was "
                            "not checked")
     if before is None:
-        return
+        raise NotCheckable(RELEASE, "names no release before it: it says that it is the first of its kind")
     if named != content_sha256(before.content):
         yield Finding(file=RELEASE, words=f"names {named or 'no release'} as the one before it, and the one given is "
                       f"{content_sha256(before.content)}")
