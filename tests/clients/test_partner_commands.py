@@ -248,9 +248,9 @@ What leaves this house
     one of them does to the model.
   One list of 106 numbers in 7 tables (people, and people flagged, by region and role: 18; the same
     by group of regions: 12; the same by country: 6; where the model is right and wrong: 8;
-    indicators among people flagged and not: 32; people by pair of places: 12; people by region, role
-    and partner: 18). One person here moves at most 23 of them, each by 1. All the noise is added on
-    this machine before the list leaves.
+    indicators among people flagged and not: 32; people by pair of places: 12; people by region,
+    role and partner: 18). One person here moves at most 23 of them, each by 1. All the noise is
+    added on this machine before the list leaves.
   The table by region, role and partner has a column for each partner: from yours the coordinator
     learns, with noise, how many of your people count in each region and role. It decides by it what
     is withheld, and does not publish it.
