@@ -40,7 +40,7 @@ bounded is what the noise made small, and a lift of it is too high: of those sho
 would say "more often"."""
 LEAST_LABELLED = 10.0
 """Labelled people with a signal, in standard deviations of the noise in a count of them."""
-OTHERS_LABELLED = 4
+OTHERS_LABELLED = 2
 """So many times as many without a signal: false alarms are taken off everybody, so a false-alarm rate that is a few
 points too low makes a rate out of nothing, and what is shown is then what noise has made high."""
 Thresholds = dict[Family, int]

@@ -101,7 +101,7 @@ def test_a_model_that_cannot_tell_withholds_its_task_everywhere() -> None:
 
 @pytest.mark.parametrize(("counts", "few"), [
     ((1900, 100, 40, 360), False), ((1900, 100, 40, 359), True), ((1900, 100, 0, 399), True),
-    ((1550, 50, 100, 900), False), ((1550, 49, 100, 900), True), ((-300, 100, 100, 900), True)])
+    ((750, 50, 100, 900), False), ((750, 49, 100, 900), True), ((-300, 100, 100, 900), True)])
 def test_too_few_labelled_people_of_either_kind(counts: tuple[int, int, int, int], few: bool) -> None:
     gated = confusion(*counts)
     known = gated.calibrations[1]
@@ -115,15 +115,15 @@ def test_too_few_labelled_people_of_either_kind(counts: tuple[int, int, int, int
     (11, 16.0, 160),
     # 119 + 2.3263 · 4 √2 + 1/2 = 132.7 is more than 10 sd.
     (120, 4.0, 133)])
-def test_four_times_as_many_labelled_people_without_a_signal(minimum_count: int, sd: float, least: int) -> None:
+def test_twice_as_many_labelled_people_without_a_signal(minimum_count: int, sd: float, least: int) -> None:
     plan = make_plan(rule={"minimum_count": minimum_count})
 
     def enough(having: int, others: int) -> bool:
         return enough_labelled(plan, Calibration.of(having, 0, 0, others, noise_variance=sd**2))
 
-    assert enough(least, 4 * least)
-    assert not enough(least - 1, 4 * least)
-    assert not enough(least, 4 * least - 1)
+    assert enough(least, 2 * least)
+    assert not enough(least - 1, 2 * least)
+    assert not enough(least, 2 * least - 1)
 
 
 def test_no_nan_is_enough_labelled() -> None:

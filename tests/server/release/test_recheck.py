@@ -113,7 +113,7 @@ def test_rates_of_a_model_that_cannot_tell_shown(table: str) -> None:
 
 
 @pytest.mark.parametrize(("confusion", "shown"), [
-    ([[1900, 100], [70, 329]], True), ([[1900, 100], [70, 330]], False), ([[1499, 100], [70, 330]], True)])
+    ([[1900, 100], [70, 329]], True), ([[1900, 100], [70, 330]], False), ([[699, 100], [70, 330]], True)])
 def test_errors_of_too_few_labelled_people_shown(confusion: list[list[int]], shown: bool) -> None:
     world = RICH.but(Family.CONFUSION, 1, confusion)
     found = wrongly_decided(gate_without(world, "labelled"), PLAN)
