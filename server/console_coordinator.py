@@ -291,8 +291,11 @@ def _tell_superlink(coordinator: CoordinatorHome, network: Network) -> bool:
     state = running_state(coordinator.path)
     if state is None or not state.get("ready"):
         return False
-    admit(Control(port=state["superlink"], authority=network.authority),
-          Enrolled(coordinator))
+    control = Control(port=state["superlink"], authority=network.authority)
+    try:
+        admit(control, Enrolled(coordinator))
+    finally:
+        control.close()
     return True
 
 

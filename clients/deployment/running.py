@@ -40,6 +40,7 @@ async def run_node(home: NodeHome) -> None:
         InputError: if it has not joined, or is running already.
     """
     network = network_of(home)
+    home.remember_prices()
     address = network.invitation(home.settings.coordinator_key).address
     keeper = Keeper(home.path, "this node")
     async with keeper.alone():
@@ -60,8 +61,9 @@ async def run_node(home: NodeHome) -> None:
 async def _sweep_daily(home: NodeHome) -> None:
     """Delete what may no longer be kept, now and every day. What cannot be deleted today is tried again tomorrow."""
     while True:
-        for problem in (await asyncio.to_thread(sweep_home, home, datetime.now(UTC).date())).problems:
-            log.warning("not everything could be deleted: %s", problem)
+        if (await asyncio.to_thread(sweep_home, home, datetime.now(UTC).date())).problems:
+            # What it was may name files and how many: that is for the terminal, and not for a log.
+            log.warning("not everything that has expired could be deleted; `leelight partner sweep` says what")
         await asyncio.sleep(_DAY_SECONDS)
 
 

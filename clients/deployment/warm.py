@@ -22,6 +22,7 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Final, NoReturn
 
 PROGRAM: Final = "flwr-clientapp"
@@ -32,7 +33,7 @@ OURS: Final = ("clients", "federation", "server")
 _MOST_BYTES: Final = 65_536
 _BACKLOG: Final = 16
 
-SMALL_PROGRAM: Final = '''#!{python} -IS
+SMALL_PROGRAM: Final = '''\
 import json, os, signal, socket, sys
 back = os.open(".", os.O_RDONLY)
 try:
@@ -51,11 +52,15 @@ os._exit(code[0] if code else 1)
 
 
 def write_small_program(folder: Path, *, socket_path: Path, real: str) -> None:
-    """Put the small program into a folder that comes first on a path (0700)."""
+    """Put the small program into a folder that comes first on a path (0700).
+
+    By way of a shell, as the first line of a script can name no interpreter with a long path or a space in it.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / PROGRAM
-    path.write_text(SMALL_PROGRAM.format(
-        python=sys.executable, folder=str(socket_path.parent), name=socket_path.name, real=real), encoding="utf-8")
+    script, path = folder / "ask_warm.py", folder / PROGRAM
+    script.write_text(SMALL_PROGRAM.format(folder=str(socket_path.parent), name=socket_path.name, real=real),
+                      encoding="utf-8")
+    path.write_text(f'#!/bin/sh\nexec {quote(sys.executable)} -IS {quote(str(script))} "$@"\n', encoding="utf-8")
     path.chmod(0o700)
 
 

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -91,7 +91,9 @@ class Keeper:
     def _write(self) -> None:
         state = {"pid": os.getpid(), "written": time.time(), **self._facts,
                  "processes": [asdict(one.state) for one in self._kept]}
-        replace_private(self.folder / _STATE, json.dumps(state, indent=1).encode())
+        # It tells whoever looks, and nothing rests on it: a full disk must not stop what is kept.
+        with suppress(OSError):
+            replace_private(self.folder / _STATE, json.dumps(state, indent=1).encode())
 
 
 def running_state(home: Path) -> dict[str, Any] | None:

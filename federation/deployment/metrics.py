@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -14,6 +15,7 @@ from prometheus_client.registry import Collector
 from federation.deployment.serving import bound, served
 
 REFRESH_SECONDS: Final = 10.0
+log = logging.getLogger("leelight.metrics")
 Read = Callable[[], Iterator[Metric]]
 """Gives the figures as they are now."""
 
@@ -29,7 +31,11 @@ class _Held(Collector):
 
     async def refresh(self, read: Read) -> None:
         while True:
-            self.figures = await asyncio.to_thread(lambda: list(read()))
+            try:
+                self.figures = await asyncio.to_thread(lambda: list(read()))
+            except Exception as error:  # noqa: BLE001  none rather than old ones, and again in a moment
+                self.figures = []
+                log.warning("no figures: %s", type(error).__name__)
             await asyncio.sleep(REFRESH_SECONDS)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import logging
 import os
 import signal
@@ -24,6 +25,8 @@ STOP_SECONDS: Final = 15.0
 STEADY_SECONDS: Final = 60.0
 """Who has run so long is well: the next pause is short again."""
 LONGEST_PAUSE_SECONDS: Final = 75.0
+_PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""Want of room, which passes: the others need not stop for it."""
 _LOG_BYTES: Final = 5_000_000
 _PR_SET_PDEATHSIG: Final = 1
 log = logging.getLogger("leelight.processes")
@@ -74,12 +77,7 @@ class KeptProcess:
         pause = self.spec.least_pause
         while not self._stopping.is_set():
             began = time.monotonic()
-            await self._start()
-            if self._process is None:
-                return
-            code = await self._process.wait()
-            self._end_group(self._process.pid)
-            self._note(pid=None, last_exit=code)
+            code = await self._run_once()
             if self._stopping.is_set():
                 return
             pause = self.spec.least_pause if time.monotonic() - began > STEADY_SECONDS else min(
@@ -88,6 +86,24 @@ class KeptProcess:
                         pause, self.spec.log_file.name)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause)
+
+    async def _run_once(self) -> int | None:
+        """Start it, wait for its end and give its exit code; None, if it cannot be started at the moment.
+
+        Raises:
+            OSError: if it cannot be started at all, as when its program is not there.
+        """
+        try:
+            process = await self._start()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+            log.error("%s cannot be started (%s)", self.spec.name, error.strerror)
+            return None
+        code = await process.wait()
+        self._end_group(process.pid)
+        self._note(pid=None, last_exit=code)
+        return code
 
     async def stop(self) -> None:
         """End it and whatever it started, and do not start it again."""
@@ -103,16 +119,17 @@ class KeptProcess:
             log.warning("%s did not end within %.0f s and is killed", self.spec.name, STOP_SECONDS)
         self._end_group(process.pid)
 
-    async def _start(self) -> None:
+    async def _start(self) -> asyncio.subprocess.Process:
         rotate(self.spec.log_file)
         with os.fdopen(os.open(self.spec.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as output:
-            self._process = await asyncio.create_subprocess_exec(
+            process = self._process = await asyncio.create_subprocess_exec(
                 *self.spec.command, env=dict(self.spec.environment), cwd=self.spec.folder,
                 stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT,
                 start_new_session=True, preexec_fn=_die_with_parent)
         if self._stopping.is_set():
             await self.stop()
-        self._note(pid=self._process.pid, starts=self.state.starts + 1)
+        self._note(pid=process.pid, starts=self.state.starts + 1)
+        return process
 
     def _note(self, **changes: int | None) -> None:
         for name, value in changes.items():

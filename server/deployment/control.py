@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import httpx
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from flwr.common.serde import user_config_to_proto
 from flwr.proto.control_pb2 import (
@@ -112,8 +113,12 @@ def has_ended(status: str) -> bool:
 
 
 def _openssh(pem: bytes) -> str:
-    return serialization.load_pem_public_key(pem).public_bytes(
-        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
+    """A key as an enrolment holds it; empty, so nobody's, if it cannot be read."""
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        return ""
+    return key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
 @contextmanager

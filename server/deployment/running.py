@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +28,6 @@ from server.deployment.network import CoordinatorSettings, Network
 
 HEALTH = "/health"
 _READY_SECONDS = 90.0
-log = logging.getLogger("leelight.coordinator")
 
 
 async def run_coordinator(home: CoordinatorHome) -> None:
@@ -47,11 +46,16 @@ async def run_coordinator(home: CoordinatorHome) -> None:
         async with (served(proxy, listener, certificate=network.certificate, key=network.key),
                     metrics_served(settings.metrics_port, partial(coordinator_figures, home))):
             admitting = asyncio.create_task(_admit(home, network, port, keeper))
+            # A coordinator that cannot let its partners in is none: it ends, and says why.
+            admitting.add_done_callback(lambda task: None if task.cancelled() or not task.exception()
+                                        else keeper.stopping.set())
             try:
                 await keeper.keep(coordinator_processes(home, network, port))
             finally:
                 admitting.cancel()
         await proxy.close()
+    with suppress(asyncio.CancelledError):
+        await admitting
 
 
 def edge(settings: CoordinatorSettings, network: Network, superlink: int) -> Proxy:
@@ -94,15 +98,17 @@ def coordinator_processes(home: CoordinatorHome, network: Network, superlink: in
 
 
 async def _admit(home: CoordinatorHome, network: Network, superlink: int, keeper: Keeper) -> None:
-    """Once the SuperLink is up, have exactly the enrolled partners let in."""
+    """Once the SuperLink is up, have exactly the enrolled partners let in.
+
+    Raises:
+        InputError: if the SuperLink does not come up or refuses, or a file of the register was changed.
+    """
     await _ready(superlink, network)
     control = Control(port=superlink, authority=network.authority)
     try:
         await asyncio.to_thread(admit, control, Enrolled(home))
-    except InputError as error:
-        log.error("partners could not be let in: %s", error)
-        keeper.stopping.set()
-        return
+    finally:
+        control.close()
     keeper.tell(ready=True)
 
 
@@ -113,13 +119,12 @@ def admit(control: Control, enrolled: Enrolled) -> None:
         InputError: if the SuperLink refuses.
     """
     wanted = {one.node_key: one for one in enrolled.partners()}
-    inside = {node.node_key: node for node in control.nodes()}
-    for key, node in inside.items():
-        if key not in wanted:
+    inside = control.nodes()
+    for node in inside:
+        if node.node_key not in wanted:
             control.shut_out(node)
-    for key, enrolment in wanted.items():
-        if key not in inside:
-            control.let_in(enrolment)
+    for key in wanted.keys() - {node.node_key for node in inside}:
+        control.let_in(wanted[key])
 
 
 async def _ready(superlink: int, network: Network) -> None:

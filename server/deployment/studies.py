@@ -62,11 +62,17 @@ def run_study(home: CoordinatorHome, network: Network) -> StudyEnd:
 
 
 def _wait(home: CoordinatorHome, plan_sha256: str, control: Control, number: int) -> str:
-    """Wait until a run has ended, and give Flower's word for how."""
+    """Wait until a run has ended, and give Flower's word for how; none, if the coordinator ended before it."""
     kept = home.study(plan_sha256).path
     while True:
         asked = time.monotonic()
-        status = control.status(number)
+        try:
+            status = control.status(number)
+        except InputError:
+            # A busy machine may answer late; a coordinator that is gone never does.
+            if running_state(home.path) is None:
+                return ""
+            status = ""
         if has_ended(status) or kept.is_dir():
             return status
         while time.monotonic() - asked < _ASK_SECONDS and not kept.is_dir():

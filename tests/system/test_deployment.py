@@ -24,7 +24,7 @@ from flwr.cli.build import build_fab_from_files
 from clients.approvals import approval_path
 from clients.deployment.network import Network as NodeNetwork
 from federation.deployment.bundle import app_files, sha256_of
-from federation.deployment.certificates import make_server_certificate
+from federation.deployment.certificates import make_server_certificate, node_public_key
 from federation.deployment.exchange import Enrolment
 from federation.deployment.keeper import running_state
 from federation.deployment.proxy import FLEET_PATHS, Limits, Proxy
@@ -300,7 +300,7 @@ def test_the_keys_on_the_wire_are_those_that_were_enrolled(made: Deployment) -> 
     for name in (NGO, AGENCY, PLATFORM):
         home = made.node(name)
         enrolment = Enrolment.read(home.path / "enrolment.json")
-        assert enrolment.node_key == (home.path / "network" / "node.pub").read_text().strip()
+        assert enrolment.node_key == node_public_key(home.path / "network")
         assert NodeNetwork(home.path / "network").node_key.stat().st_mode & 0o777 == 0o600
 
 

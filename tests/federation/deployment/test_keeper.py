@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -258,3 +259,48 @@ def test_a_program_that_is_not_there_ends_the_keeper_and_its_others(tmp_path: Pa
             assert [one["pid"] for one in state["processes"] if one["name"] == "good"] == [None]
 
     asyncio.run(play())
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EAGAIN])
+def test_want_of_room_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+                             number: int) -> None:
+    """The first start fails for it, the second does not, and nobody else had to stop."""
+    true, tried = processes.rotate, list[Path]()
+
+    def full(path: Path) -> None:
+        tried.append(path)
+        if len(tried) == 1:
+            raise OSError(number, "no room", str(path))
+        true(path)
+
+    async def keep() -> None:
+        one = KeptProcess(spec(tmp_path, "one", NOTES + SLEEP, tmp_path / "pids"))
+        task = asyncio.create_task(one.keep())
+        await soon(lambda: pids(tmp_path / "pids"))
+        await one.stop()
+        await task
+        assert one.state.starts == 1
+
+    monkeypatch.setattr(processes, "rotate", full)
+    asyncio.run(keep())
+    assert len(tried) == 2
+    assert "one cannot be started (no room)" in caplog.text
+    assert str(tmp_path) not in caplog.text
+
+
+def test_a_state_that_cannot_be_written_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "no room")
+
+    async def keep() -> None:
+        keeper = Keeper(tmp_path, "this one")
+        async with keeper.alone():
+            keeper.tell(port=7)
+            task = asyncio.create_task(keeper.keep([spec(tmp_path, "one", NOTES + SLEEP, tmp_path / "pids")]))
+            await soon(lambda: pids(tmp_path / "pids"))
+            keeper.stopping.set()
+            await task
+
+    monkeypatch.setattr("federation.deployment.keeper.replace_private", full)
+    asyncio.run(keep())
+    assert len(pids(tmp_path / "pids")) == 1
