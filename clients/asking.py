@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from federation.errors import InputError
+from federation.telling import complain
 
 
 def somebody_there() -> bool:
@@ -26,7 +27,7 @@ def ask_until(question: str, check: Callable[[str], Any]) -> Any:
         try:
             return check(_prompt(question))
         except InputError as error:
-            print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in an answer as markup
+            complain(error)
 
 
 def answer(question: str) -> str | None:

@@ -23,6 +23,7 @@ from clients import (
     console_sweep,
 )
 from federation.errors import InputError
+from federation.telling import told
 
 if TYPE_CHECKING:
     from clients.ingest.report import IngestReport
@@ -72,12 +73,9 @@ def ingest(
 
     Exit code 0: every row is in the store. 3: some rows were set aside. 2: refused, or no row could be used.
     """
-    try:
+    with told():
         report = _ingest(file, mapping, home, _date(retention_until), frozenset(exclude or ()), language_default,
                          synthetic=synthetic)
-    except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-        raise typer.Exit(2) from None
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
     else:

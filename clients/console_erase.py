@@ -8,7 +8,6 @@ is nothing of somebody who was given; the others are erased.
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +15,7 @@ import typer
 
 from clients.asking import asked_for, confirmed
 from federation.errors import InputError
+from federation.telling import told
 
 if TYPE_CHECKING:
     from clients.erasure import Done, Found, Wanted
@@ -44,12 +44,9 @@ def erase(
     Exit code 0: done. 1: not confirmed, nothing is written. 2: something given cannot be used, or is held or full;
     the same again finishes what was begun. 3: there is nothing of somebody who was given; the others are erased.
     """
-    try:
+    with told():
         code = _run(home, person, persons_from, record, mapping, allow_again=allow_again, dry_run=dry_run, yes=yes,
                     as_json=as_json)
-    except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-        raise typer.Exit(2) from None
     raise typer.Exit(code)
 
 

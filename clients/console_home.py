@@ -6,7 +6,6 @@ Exit codes: 0 the home is there. 2 something given cannot be used, or there is s
 from __future__ import annotations
 
 import json
-import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,7 @@ import typer
 
 from clients.asking import ask_until, somebody_there
 from federation.errors import InputError
+from federation.telling import told
 
 if TYPE_CHECKING:
     from clients.node import NodeHome
@@ -44,12 +44,9 @@ def init(
     """
     given = {"name": name, "kind": kind, "slots": slots, "regions": _joined(region),
              "coordinator_key": coordinator_key, "declared_prevalence": _joined(prevalence)}
-    try:
+    with told():
         _check_place(home)
         node = _make(home, {**_settings(given, synthetic=synthetic), "synthetic": synthetic})
-    except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-        raise typer.Exit(2) from None
     typer.echo(json.dumps(_public(node), indent=2) if as_json else _next_steps(node))
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from federation.errors import InputError
+from federation.telling import told
 
 
 def know(
@@ -23,13 +23,10 @@ def know(
     from clients.known import know as note
     from clients.node import NodeHome
 
-    try:
-        node, told = NodeHome.load(home), key.strip().lower()
-        if name == node.settings.name or told == node.signing_key().public:
+    with told():
+        node, given = NodeHome.load(home), key.strip().lower()
+        if name == node.settings.name or given == node.signing_key().public:
             raise InputError("NAME and KEY", "are this node's own", bound="those of another partner",
                              remedy="nothing: a node knows itself")
-        note(node.path, {name: told})
-    except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-        raise typer.Exit(2) from None
+        note(node.path, {name: given})
     typer.echo(f"{name} is known by this key from now on.")

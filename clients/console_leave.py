@@ -7,7 +7,6 @@ named.
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +15,7 @@ import typer
 
 from clients.asking import confirmed
 from federation.errors import InputError
+from federation.telling import complain, told
 
 if TYPE_CHECKING:
     from clients.erasure import Done
@@ -42,15 +42,12 @@ def leave(
     from clients.node import NodeHome
     from clients.status import running_process
 
-    try:
+    with told():
         node = NodeHome.load(home)
         name, studies = node.settings.name, open_studies(node)
         if not yes and not confirmed(_question(studies, erase_records=erase_records), word=name):
             raise typer.Exit(1)
         left, done, problems = go(node), None, list[str]()
-    except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-        raise typer.Exit(2) from None
     if erase_records and node.store_path.is_file():
         try:
             done = erase_everybody(node)
@@ -63,7 +60,7 @@ def leave(
     else:
         typer.echo(_in_words(node, left, done, running_process(node)))
         for problem in problems:
-            print(problem, file=sys.stderr)  # noqa: T201
+            complain(problem)
     raise typer.Exit(3 if problems else 0)
 
 

@@ -7,9 +7,6 @@ does not check out.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from clients.asking import confirmed
-from federation.errors import InputError, Refusal
+from federation.errors import InputError
+from federation.telling import told
 
 if TYPE_CHECKING:
     from clients.ledger import Audit, Balance, Ledger
@@ -43,7 +41,7 @@ def show(home: Home, as_json: AsJson = False) -> None:
 
     Changes nothing. Exit code 0: shown. 2: no account, or no usable home. 3: the ledger does not check out.
     """
-    with _told():
+    with told():
         node = _node(home)
         ceilings = node.policy().ceilings
         with _account(node) as account:
@@ -62,7 +60,7 @@ def verify(
 
     Exit code 0: everything fits. 3: something does not, and it is named. 2: there is nothing to check.
     """
-    with _told():
+    with told():
         if export is not None and public_key is not None and home is None:
             from clients.ledger import verify_export
 
@@ -83,7 +81,7 @@ def export(file: Annotated[Path, typer.Argument(help="The file to write; it must
     Exit code 0: written. 2: the file is there already or its folder is not, or there is no account. 3: the ledger does
     not check out.
     """
-    with _told():
+    with told():
         if not file.parent.is_dir():
             raise InputError(str(file), f"the folder {file.parent} is not there",
                              remedy=f"make it with mkdir -p {quote(str(file.parent))}, or name a file elsewhere")
@@ -108,7 +106,7 @@ def restore(
     newest there ever was. Exit code 0: written. 1: not confirmed, nothing is written. 2: no account, or no usable home.
     3: the head is there, or the ledger does not check out.
     """
-    with _told():
+    with told():
         from clients.accounts import restore_account_head
 
         node = _node(home)
@@ -168,16 +166,3 @@ def _account(node: NodeHome) -> Ledger:
     from clients.accounts import existing_account
 
     return existing_account(node)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn what went wrong into words on the error output and an exit code."""
-    try:
-        yield
-    except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-        raise typer.Exit(2) from None
-    except Refusal as refusal:
-        print(refusal.detail, file=sys.stderr)  # noqa: T201
-        raise typer.Exit(3) from None

@@ -5,14 +5,12 @@ Exit codes: 0 done. 2 something given cannot be used.
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from federation.errors import InputError
+from federation.telling import say, told
 
 Home = Annotated[Path, typer.Option(help="The node's home folder.")]
 
@@ -28,20 +26,16 @@ def join(
 
     Exit code 0: joined. 2: the invitation is not from the coordinator whose key you pinned.
     """
-    try:
+    with told():
         from clients.deployment.network import ENROLMENT_FILE
         from clients.deployment.network import join as take_in
         from clients.node import NodeHome
 
         node = NodeHome.load(home)
         enrolment = take_in(node, invitation, new_key=new_key)
-    except (InputError, OSError) as error:
-        raise _told(error) from None
     path = home / ENROLMENT_FILE
-    if as_json:
-        typer.echo(json.dumps({"enrolment": str(path), "public_key": enrolment.entry.public_key}, indent=2))
-        return
-    typer.echo(f"""This node knows its coordinator now.
+    facts = {"enrolment": str(path), "public_key": enrolment.entry.public_key}
+    say(facts, as_json=as_json, words=f"""This node knows its coordinator now.
 
 What to do now
   1. Send the coordinator {path}; all of it is public. Read them your key by telephone:
@@ -54,7 +48,7 @@ def start(home: Home) -> None:
 
     Exit code 0: stopped. 2: it cannot start.
     """
-    try:
+    with told():
         import asyncio
 
         from clients.deployment.running import run_node
@@ -64,15 +58,6 @@ def start(home: Home) -> None:
         node = NodeHome.load(home)
         node.policy()
         log_to(node.path / "logs" / "node.jsonl")
-        print(f"{node.settings.name} is running. Stop it with Ctrl-C; look at it with "  # noqa: T201
-              f"`leelight partner status --home {home}`.", flush=True)
+        typer.echo(f"{node.settings.name} is running. Stop it with Ctrl-C; look at it with "
+                   f"`leelight partner status --home {home}`.")
         asyncio.run(run_node(node))
-    except (InputError, OSError) as error:
-        raise _told(error) from None
-
-
-def _told(error: InputError | OSError) -> typer.Exit:
-    # Plain on purpose: rich would read [ ] in a path as markup.
-    print(error if isinstance(error, InputError) else f"{error.filename}: cannot be used ({error.strerror}).",  # noqa: T201
-          file=sys.stderr)
-    return typer.Exit(2)

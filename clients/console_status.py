@@ -6,7 +6,6 @@ Exit codes: 0 shown. 2 the home cannot be opened. 3 shown, but for a part that c
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from federation.errors import InputError
+from federation.telling import complain, told
 
 if TYPE_CHECKING:
     from clients.decisions import Decided
@@ -35,17 +34,14 @@ def status(
     from clients.node import NodeHome
     from clients.status import status_of
 
-    try:
+    with told():
         found = status_of(NodeHome.load(home))
-    except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-        raise typer.Exit(2) from None
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2, default=str))
     else:
         typer.echo(status_text(found))
         for problem in found.problems:
-            print(problem, file=sys.stderr)  # noqa: T201
+            complain(problem)
     raise typer.Exit(3 if found.problems else 0)
 
 

@@ -7,7 +7,6 @@ plan or the home cannot be used. 3 the plan was read, and this partner's rules o
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -15,6 +14,7 @@ import typer
 
 from clients.asking import answer
 from federation.errors import InputError, Refusal
+from federation.telling import complain
 
 if TYPE_CHECKING:
     from clients.approvals import Approval
@@ -54,7 +54,7 @@ def approve(
     if not as_json:
         _show(found, plan, home, as_json=False)
     if not found.can_be_approved:
-        _say("not approved: the plan cannot run here. `leelight partner review` says why.")
+        complain("not approved: the plan cannot run here. `leelight partner review` says why.")
         raise typer.Exit(3)
     if found.earlier is not None and found.earlier.decision is Decision.APPROVED and not found.price_changed:
         _already(node, found.earlier, as_json=as_json)
@@ -68,7 +68,7 @@ def approve(
         if typed is None:
             raise typer.Exit(1)
         if typed != signed.plan.study:
-            _say("not approved: that is not the study's name. Nothing was written.")
+            complain("not approved: that is not the study's name. Nothing was written.")
             raise typer.Exit(1)
     _decide(node, signed, Decision.APPROVED, as_json=as_json)
 
@@ -127,7 +127,7 @@ def _open(plan: Path, home: Path) -> tuple[NodeHome, SignedPlan, Review]:
     except InputError as error:
         _refuse(error)
     except Refusal as refusal:
-        _say(refusal.detail)
+        complain(refusal.detail)
         raise typer.Exit(2) from None
 
 
@@ -179,10 +179,7 @@ def _what_stays_spent(node: NodeHome, signed: SignedPlan) -> str:
             "person here and stays spent, and what left cannot be called back.")
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-
 
 def _refuse(error: InputError) -> NoReturn:
-    _say(str(error))
+    complain(error)
     raise typer.Exit(2) from None

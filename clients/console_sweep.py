@@ -6,7 +6,6 @@ Exit codes: 0 done. 2 the home cannot be opened. 3 something could not be delete
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from federation.errors import InputError
+from federation.telling import complain, told
 
 if TYPE_CHECKING:
     from clients.sweep import Swept
@@ -33,18 +32,15 @@ def sweep(
     from clients.node import NodeHome
     from clients.sweep import sweep_home
 
-    try:
+    with told():
         node = NodeHome.load(home)
-    except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-        raise typer.Exit(2) from None
     found = sweep_home(node, datetime.now(UTC).date(), dry_run=dry_run)
     if as_json:
         typer.echo(json.dumps({"dry_run": dry_run, **asdict(found)}, indent=2))
     else:
         typer.echo(_in_words(found, node.settings.quarantine_days, dry_run=dry_run))
         for problem in found.problems:
-            print(problem, file=sys.stderr)  # noqa: T201
+            complain(problem)
     raise typer.Exit(3 if found.problems else 0)
 
 

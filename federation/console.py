@@ -6,7 +6,6 @@ Exit codes: 0 done. 2 the plan cannot be used, or claims to cost less than it do
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +14,7 @@ import typer
 
 from federation.errors import InputError
 from federation.plan import SignedPlan, StudyPlan, read_plan_file
+from federation.telling import told
 
 Compose = Callable[[list[str]], StudyPlan]
 """Makes the plan that settings such as `privacy=strict` would give."""
@@ -39,12 +39,9 @@ def plan_app(compose: Compose) -> typer.Typer:
 
         Exit code 0: priced. 2: the plan cannot be used, or claims to cost less than it does.
         """
-        try:
+        with told():
             found = compose(plan) if "=" in plan[0] else _from_file(plan)
             typer.echo(json.dumps(as_dict(found), indent=2) if as_json else as_text(found))
-        except InputError as error:
-            print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-            raise typer.Exit(2) from None
 
     return app
 

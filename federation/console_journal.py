@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from federation.errors import InputError
+from federation.telling import told
 
 if TYPE_CHECKING:
     from federation.journal import Head, JournalReport
@@ -37,12 +37,9 @@ def audit_journal(
     """
     from federation.journal import read_journal, verify_journal
 
-    try:
+    with told():
         public_key = None if key is None else _checked(key)
         report = verify_journal(read_journal(file), public_key=public_key, head=_head(file, head))
-    except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-        raise typer.Exit(2) from None
     typer.echo(json.dumps(as_dict(report, file), indent=2) if as_json else as_text(report, file))
     raise typer.Exit(0 if report.sound else 1)
 

@@ -7,6 +7,7 @@ A `Refusal` is what may cross from a partner to the coordinator: a fixed code an
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import ClassVar
 
 
 class InputError(ValueError):
@@ -19,7 +20,12 @@ class InputError(ValueError):
         remedy: what to do now.
 
     The message must never hold the text of a record.
+
+    Attributes:
+        exit_code: with which a command ends for it.
     """
+
+    exit_code: ClassVar[int] = 2
 
     def __init__(self, name: str, problem: str, *, bound: str = "", remedy: str = "") -> None:
         self.name, self.problem, self.bound, self.remedy = name, problem, bound, remedy

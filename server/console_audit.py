@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from federation.errors import InputError
+from federation.telling import told
 
 if TYPE_CHECKING:
     from server.release.audit import Evidence, Report
@@ -40,12 +40,9 @@ def audit_release(
     """
     from server.release.audit import audit_release as audit
 
-    try:
+    with told():
         report = audit(folder, coordinator_key=_key(coordinator_key), previous=previous,
                        evidence=_evidence(measurements, salt))
-    except InputError as error:
-        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-        raise typer.Exit(2) from None
     typer.echo(json.dumps({"folder": str(folder), **report.as_json()}, indent=2) if as_json else as_text(report))
     raise typer.Exit(0 if report.sound else 1)
 

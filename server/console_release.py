@@ -7,16 +7,15 @@ home does not check out.
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from federation.errors import InputError
+from federation.telling import say, told
+from server.console_home import AsJson, Home
 
 if TYPE_CHECKING:
     from server.coordinator import CoordinatorHome
@@ -24,10 +23,8 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, suggest_commands=False,
                   pretty_exceptions_enable=False)
 
-Home = Annotated[Path, typer.Option(help="The coordinator's home folder.")]
 DraftName = Annotated[str | None, typer.Argument(
     metavar="[DRAFT]", help="The draft's name. Not needed while there is one.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
 @app.callback()
@@ -43,7 +40,7 @@ def make_key(
 
     Exit code 0: made. 2: there is a file already, or it cannot be written; nothing is overwritten.
     """
-    with _told():
+    with told():
         from federation.identity import SigningKey
 
         key = SigningKey.generate()
@@ -52,7 +49,7 @@ def make_key(
         except FileExistsError:
             raise InputError(str(file), "is there already", bound="a new file",
                              remedy="name another file; a key is never overwritten") from None
-        _say({"file": str(file), "public_key": key.public}, as_json=as_json, words=f"""Your key is in {file}.
+        say({"file": str(file), "public_key": key.public}, as_json=as_json, words=f"""Your key is in {file}.
 
 What to do now
   1. Keep the file where only you can open it, and a copy in another such place. Give it to nobody.
@@ -73,7 +70,7 @@ def draft(
     An earlier draft of the same plan is withdrawn. Exit code 0: drafted, now or before. 2: there is nothing to draft,
     or its release is out.
     """
-    with _told():
+    with told():
         from server.release.drafts import make_draft
         from server.release.publication import earliest_day
 
@@ -81,8 +78,8 @@ def draft(
         plan = coordinator.signed_plan().plan
         day = max(earliest_day(plan), _today()) if released_on is None else _date("--released-on", released_on)
         made = make_draft(coordinator, released_on=day)
-        _say({"draft": made.path.name, "content_sha256": made.sha256, "released_on": made.content["released_on"],
-              "path": str(made.path)}, as_json=as_json, words=(
+        say({"draft": made.path.name, "content_sha256": made.sha256, "released_on": made.content["released_on"],
+             "path": str(made.path)}, as_json=as_json, words=(
             f"Draft {made.path.name} of {made.content['study']}, to be published on {made.content['released_on']}.\n"
             f"Look at it:  {made.path / 'index.html'}\n"
             f"             leelight release dry-run --home {home}\n"
@@ -96,7 +93,7 @@ def dry_run(home: Home, draft: DraftName = None, as_json: AsJson = False) -> Non
 
     Exit code 0: shown. 2: there is no such draft, or it is not what the study gives.
     """
-    with _told():
+    with told():
         from rich.console import Console
 
         from server.release.drafts import find_draft
@@ -122,17 +119,17 @@ def sign(
 
     Exit code 0: signed. 2: you may not sign it, or have, or it is not what the study gives.
     """
-    with _told():
+    with told():
         from federation.identity import SigningKey
         from server.release.publication import sign_draft
 
         found = sign_draft(_open(home), draft, name=name, key=SigningKey.load(key))
         signed, wanted = [one.name for one in found.approvals], found.signed.plan.release.signatures
-        _say({"draft": found.path.name, "content_sha256": found.sha256, "signed": signed, "wanted": wanted},
-             as_json=as_json, words=(
+        say({"draft": found.path.name, "content_sha256": found.sha256, "signed": signed, "wanted": wanted},
+            as_json=as_json, words=(
             f"{name} signed draft {found.path.name}: {len(signed)} of {wanted} signatures."
             + (f"\nOn {found.content['released_on']}:  leelight release publish --home {home}"
-               if len(signed) >= wanted else "")))
+              if len(signed) >= wanted else "")))
 
 
 @app.command()
@@ -147,13 +144,13 @@ def publish(
 
     Exit code 0: published. 1: not yet, since signatures are missing or its day has not come. 2: it cannot be published.
     """
-    with _told():
+    with told():
         from server.release.publication import publish as put_out
 
         coordinator = _open(home)
         path = put_out(coordinator, draft, today=_today(), pretended=None if released_on is None else
                        _date("--released-on", released_on))
-        _say({"path": str(path)}, as_json=as_json, words=(
+        say({"path": str(path)}, as_json=as_json, words=(
             f"Published: {path}\nGive away the whole folder. Anybody can check it:\n"
             f"  leelight audit release {path} --coordinator-key {coordinator.signing_key().public}\n"
             "Let people have that key by another way than the folder, such as your own web page: whoever changed the "
@@ -177,23 +174,3 @@ def _date(option: str, value: str) -> date:
     except ValueError:
         raise InputError(option, f"{value!r} is not a date", bound="YYYY-MM-DD",
                          remedy="write it as 2026-07-31") from None
-
-
-def _say(facts: dict[str, Any], *, as_json: bool, words: str) -> None:
-    typer.echo(json.dumps(facts, indent=2) if as_json else words)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn what went wrong into words on the error output and an exit code."""
-    try:
-        yield
-    except InputError as error:
-        from server.release.publication import NotYet
-
-        print(error, file=sys.stderr)  # noqa: T201 - plain on purpose: rich would read [ ] in a path as markup
-        raise typer.Exit(1 if isinstance(error, NotYet) else 2) from None
-    except OSError as error:
-        print(f"{error.filename}: {error.strerror}. What to do: check the disk and the folder's permissions.",  # noqa: T201
-              file=sys.stderr)
-        raise typer.Exit(2) from None

@@ -29,6 +29,8 @@ from server.release.published import folder_name, settle
 class NotYet(InputError):
     """What is asked for will be possible, but is not now."""
 
+    exit_code = 1
+
 
 def sign_draft(home: CoordinatorHome, wanted: str | None = None, *, name: str, key: SigningKey) -> Draft:
     """Sign a draft as one of the people whom its plan names, after making it again and comparing every byte.

@@ -1,4 +1,4 @@
-"""A coordinator that cannot let its partners in; and waiting for a study, whose coordinator may answer late or never."""
+"""A coordinator that cannot let its partners in; waiting for a study, whose coordinator may answer late or never."""
 
 from __future__ import annotations
 
