@@ -64,8 +64,8 @@ def _run(home: Path, *, as_json: bool) -> None:
 
     with told():
         coordinator, network = open_home(home)
-        ended = run_study(coordinator, network)
-    say({"ended": ended.name.lower()}, as_json=as_json, words=ended.words)
+        ended, said = run_study(coordinator, network)
+    say({"ended": ended.name.lower(), "said": said}, as_json=as_json, words=f"{said}\n{ended.words}".strip())
     if ended is not StudyEnd.RAN:
         raise typer.Exit(ended.value)
 

@@ -20,7 +20,7 @@ from clients.deployment.network import Network, network_of
 from clients.deployment.warm import PROGRAM, write_small_program
 from clients.node import NodeHome
 from clients.sweep import sweep_home
-from federation.deployment.flower import program, surroundings
+from federation.deployment.flower import program, scratch_in, surroundings
 from federation.deployment.keeper import Keeper
 from federation.deployment.metrics import metrics_served
 from federation.deployment.processes import ProcessSpec
@@ -77,7 +77,7 @@ def node_processes(home: NodeHome, network: Network, *, gate: int, runtime: int)
         runtime: port for the SuperNode's own executor.
     """
     path = home.path.resolve()
-    scratch, logs = path / "run" / "flower", path / "logs"
+    scratch, logs = scratch_in(path / "run"), path / "logs"
     for folder in (scratch, logs):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = surroundings(scratch, {"OMP_NUM_THREADS": str(home.settings.threads),

@@ -35,6 +35,16 @@ def program(name: str) -> str:
     return found
 
 
+def scratch_in(run: Path) -> Path:
+    """Flower's own folder, in the `run/` of a home."""
+    return run.resolve() / "flower"
+
+
+def mark_of(run: Path) -> str:
+    """What every Flower process of a home has in its environment, and no other process."""
+    return f"FLWR_HOME={scratch_in(run)}"
+
+
 def surroundings(scratch: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Environment variables of a Flower process.
 
@@ -49,4 +59,6 @@ def surroundings(scratch: Path, extra: Mapping[str, str] | None = None) -> dict[
         # Nor must a proxy of the machine's: these processes speak to this machine alone.
         "NO_PROXY": "*", "no_proxy": "*",
         **QUIET, "FLWR_HOME": str(scratch), "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": str(TASK_POLL_SECONDS),
-        "PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONUNBUFFERED": "1", **(extra or {})}
+        "PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONUNBUFFERED": "1",
+        # A process lives for one message: without what was compiled before it, it would compile all of us each time.
+        "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(scratch / "compiled"), **(extra or {})}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 
-from federation.deployment.flower import program, surroundings
+from federation.deployment.flower import program, scratch_in, surroundings
 from federation.deployment.keeper import Keeper
 from federation.deployment.metrics import metrics_served
 from federation.deployment.processes import ProcessSpec
@@ -75,7 +75,7 @@ def coordinator_processes(home: CoordinatorHome, network: Network, superlink: in
         superlink: port for the SuperLink, on this machine alone.
     """
     path = home.path.resolve()
-    scratch, logs = path / "run" / "flower", path / "logs"
+    scratch, logs = scratch_in(path / "run"), path / "logs"
     for folder in (scratch, logs):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = surroundings(scratch, {HOME_VARIABLE: str(path)})

@@ -30,15 +30,17 @@ class StudyEnd(Enum):
         return {
             StudyEnd.RAN: "The study has run. What was measured is kept; make a release of it with `leelight release "
                           "draft`.",
-            StudyEnd.FAILED: "The study did not end well. logs/flower-superexec.log says why; `leelight coordinator "
-                             "resume` goes on with it.",
-            StudyEnd.TOO_FEW: "Too few partners answered; `leelight coordinator watch` says who. Wait for them, then "
-                              "`leelight coordinator resume` goes on where it was.",
+            StudyEnd.FAILED: "The study did not end well. `leelight coordinator resume` goes on with it.",
+            StudyEnd.TOO_FEW: "Too few partners answered. Wait for them; `leelight coordinator resume` goes on where "
+                              "it was.",
         }[self]
 
 
-def run_study(home: CoordinatorHome, network: Network) -> StudyEnd:
+def run_study(home: CoordinatorHome, network: Network) -> tuple[StudyEnd, str]:
     """Run the study of the plan at hand, or go on with it, and wait until it has ended.
+
+    Returns:
+        How it ended, and what its round loop said if that was not well.
 
     Raises:
         InputError: if the coordinator is not running, there is no plan, or its study has run.
@@ -55,10 +57,12 @@ def run_study(home: CoordinatorHome, network: Network) -> StudyEnd:
         status = _wait(home, signed.sha256, control, number)
     except KeyboardInterrupt:
         control.stop(number)
-        return StudyEnd.FAILED
+        return StudyEnd.FAILED, "It was broken off."
     if home.study(signed.sha256).path.is_dir():
-        return StudyEnd.RAN
-    return StudyEnd.TOO_FEW if "quorum" in status else StudyEnd.FAILED
+        return StudyEnd.RAN, ""
+    said = status.partition(":")[2].partition(":")[2] or (
+        f"Flower says no more than {status}." if status else "The coordinator's server ended before it.")
+    return StudyEnd.TOO_FEW if "quorum" in said else StudyEnd.FAILED, said
 
 
 def _wait(home: CoordinatorHome, plan_sha256: str, control: Control, number: int) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from federation.deployment import processes
+from federation.deployment.flower import scratch_in
 from federation.deployment.keeper import Keeper, running_state
 from federation.deployment.processes import KeptProcess, ProcessSpec, rotate
 from federation.errors import InputError
@@ -304,3 +305,25 @@ def test_a_state_that_cannot_be_written_stops_nothing(tmp_path: Path, monkeypatc
     monkeypatch.setattr("federation.deployment.keeper.replace_private", full)
     asyncio.run(keep())
     assert len(pids(tmp_path / "pids")) == 1
+
+
+def test_what_a_killed_keeper_left_is_ended_by_the_next(tmp_path: Path) -> None:
+    """A grandchild in a session of its own, that no signal has reached; another home's stays."""
+    left = [subprocess.Popen([sys.executable, "-S", "-c", SLEEP], start_new_session=True,
+                             env={**os.environ, "FLWR_HOME": str(scratch_in(tmp_path / name / "run"))})
+            for name in ("one", "other")]
+
+    async def alone() -> None:
+        async with Keeper(tmp_path / "one", "this one").alone():
+            pass
+
+    (tmp_path / "one").mkdir()
+    try:
+        until(lambda: all(Path(f"/proc/{one.pid}/environ").read_bytes() for one in left))
+        asyncio.run(alone())
+        assert left[0].wait(timeout=60) == -signal.SIGKILL
+        assert left[1].poll() is None
+    finally:
+        for one in left:
+            one.kill()
+            one.wait()

@@ -289,4 +289,4 @@ def test_bundle_build_and_hash_agree(run: Any, tmp_path: Path) -> None:
 
 def test_bundle_build_says_where_it_cannot_write(run: Any, tmp_path: Path) -> None:
     fails(run("build", tmp_path, app=console_bundle.app), f"{tmp_path}: cannot be used (Is a directory).")
-    fails(run("build", tmp_path / "none" / "a.fab", app=console_bundle.app), "cannot be written (No such file")
+    fails(run("build", tmp_path / "none" / "a.fab", app=console_bundle.app), "cannot be used (No such file")

@@ -82,17 +82,19 @@ class Stand:
 LATE = InputError("SuperLink", "did not answer about the state of the run (ReadTimeout)")
 
 
-@pytest.mark.parametrize(("answers", "end"), [
-    (["running", LATE, "running", "finished:failed:below the quorum is 3"], StudyEnd.TOO_FEW),
-    ([LATE, "finished:failed:of something else"], StudyEnd.FAILED), (["finished:stopped"], StudyEnd.FAILED)])
+@pytest.mark.parametrize(("answers", "end", "said"), [
+    (["running", LATE, "running", "finished:failed:round 1: the quorum is 3"], StudyEnd.TOO_FEW,
+     "round 1: the quorum is 3"),
+    ([LATE, "finished:failed:of something else"], StudyEnd.FAILED, "of something else"),
+    (["finished:stopped"], StudyEnd.FAILED, "Flower says no more than finished:stopped.")])
 def test_a_late_answer_is_no_end(home: CoordinatorHome, monkeypatch: pytest.MonkeyPatch, answers: list[Any],
-                                 end: StudyEnd) -> None:
+                                 end: StudyEnd, said: str) -> None:
     home.keep_plan(sign(make_plan()))
     stand = Stand(*answers)
     monkeypatch.setattr(studies, "Control", lambda **_: stand)
     monkeypatch.setattr(studies, "running_state", lambda _: {"ready": True, "superlink": 1})
     monkeypatch.setattr(studies, "_ASK_SECONDS", 0.0)
-    assert run_study(home, Network(home)) is end
+    assert run_study(home, Network(home)) == (end, said)
     assert stand.answers == []
 
 
@@ -103,7 +105,7 @@ def test_a_coordinator_that_is_gone_is_an_end(home: CoordinatorHome, monkeypatch
     monkeypatch.setattr(studies, "Control", lambda **_: stand)
     monkeypatch.setattr(studies, "running_state", lambda _: states.pop(0))
     monkeypatch.setattr(studies, "_ASK_SECONDS", 0.0)
-    assert run_study(home, Network(home)) is StudyEnd.FAILED
+    assert run_study(home, Network(home)) == (StudyEnd.FAILED, "The coordinator's server ended before it.")
     assert states == []
 
 
@@ -114,7 +116,7 @@ def test_a_study_that_is_kept_has_run_whatever_the_superlink_says(home: Coordina
     stand = Stand("running", then=lambda: home.study(signed.sha256).path.mkdir(parents=True))
     monkeypatch.setattr(studies, "Control", lambda **_: stand)
     monkeypatch.setattr(studies, "running_state", lambda _: {"ready": True, "superlink": 1})
-    assert run_study(home, Network(home)) is StudyEnd.RAN
+    assert run_study(home, Network(home)) == (StudyEnd.RAN, "")
 
 
 def test_a_key_that_cannot_be_read_is_nobodys_and_shut_out(home: CoordinatorHome, tmp_path: Path,
