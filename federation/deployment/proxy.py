@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from ssl import SSLContext
@@ -24,6 +25,8 @@ from starlette.responses import Response
 
 Look = Callable[[str, bytes, dict[str, str], httpx.Response], Awaitable[httpx.Response | Response]]
 """Given the path, the request's body and headers, and the answer, what goes back instead."""
+More = Callable[[int], None]
+"""Asks for room for this many bytes more."""
 
 FLEET_PREFIX: Final = "/v1/fleet/"
 FLEET_PATHS: Final = frozenset(FLEET_PREFIX + name for name in (
@@ -43,13 +46,17 @@ class Limits:
 
     Attributes:
         body_bytes: of a request or an answer.
+        bodies: of the largest size, that all requests under way may fill together; the same again for all answers.
+        bodies_of_one: of these, those of one source.
         requests_a_second: from one source, on average.
         burst: requests that one source may send at once.
         seconds: for an answer of the server behind.
-        body_seconds: for a request's body to come in whole.
+        body_seconds: for a request's body to come in whole, and for an answer to be fetched.
     """
 
     body_bytes: int = 64_000_000
+    bodies: int = 8
+    bodies_of_one: int = 4
     requests_a_second: float = 50.0
     burst: int = 200
     seconds: float = 60.0
@@ -84,6 +91,47 @@ class TooLarge(Exception):
     """A body beyond the limit."""
 
 
+class NoRoom(Exception):
+    """A body for which there is no room beside those under way."""
+
+
+class Room:
+    """What is held in memory for all that is under way, in bytes, by source.
+
+    Args:
+        limits: size of a body, and how many of them there is room for.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, source: str) -> Iterator[More]:
+        """Room for something of `source`: call what this gives with each number of bytes more.
+
+        Raises:
+            NoRoom: by the call, if all together, or what is held for this source, would be too much.
+        """
+        mine = 0
+
+        def more(size: int) -> None:
+            nonlocal mine
+            limits = self._limits
+            if (self._held.total() + size > limits.bodies * limits.body_bytes
+                    or self._held[source] + size > limits.bodies_of_one * limits.body_bytes):
+                raise NoRoom
+            mine += size
+            self._held[source] += size
+
+        try:
+            yield more
+        finally:
+            self._held[source] -= mine
+            if not self._held[source]:
+                del self._held[source]
+
+
 class Unusable(Exception):
     """An answer that is neither 200 nor an error, or is packed."""
 
@@ -108,6 +156,8 @@ class Proxy:
                                          limits=httpx.Limits(max_connections=256, max_keepalive_connections=64))
         self._paths, self._limits, self._look, self._health = frozenset(paths), limits, look, health
         self._buckets = Buckets(limits)
+        # Apart, as what was asked in full must not be lost for want of room for "yes".
+        self._asked, self._answered = Room(limits), Room(limits)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -117,11 +167,17 @@ class Proxy:
         if scope["type"] != "http":
             return
         request = Request(scope, receive)
-        with_body = await self.answer(request)
-        await with_body(scope, receive, send)
+        source = _source(request)
+        with self._asked.hold(source) as more_asked, self._answered.hold(source) as more_answered:
+            answer = await self.answer(request, more_asked, more_answered)
+            try:
+                async with asyncio.timeout(self._limits.body_seconds):
+                    await answer(scope, receive, send)
+            except TimeoutError:
+                log.warning("an answer was not fetched in %g seconds", self._limits.body_seconds)
 
-    async def answer(self, request: Request) -> Response:
-        """What one request gets."""
+    async def answer(self, request: Request, more_asked: More, more_answered: More) -> Response:
+        """What one request gets; there is asked for room for what comes, and what comes back."""
         # As it was sent: no decoding, no host and no query can make a listed path of another.
         path, query = request.scope["path"], request.scope["query_string"]
         if request.scope.get("raw_path", path.encode()) != path.encode() or query:
@@ -130,17 +186,12 @@ class Proxy:
             return Response(b"ok\n", media_type="text/plain")
         if path not in self._paths or request.method != "POST":
             return Response(b"not here\n", status_code=404, media_type="text/plain")
-        if not self._buckets.allows(request.client.host if request.client else ""):
-            # 503, as a node tries that again and takes anything else for a refusal.
-            return Response(b"too many requests\n", status_code=503, headers={"retry-after": "1"})
+        if not self._buckets.allows(_source(request)):
+            return _again_later("too many requests")
         try:
-            async with asyncio.timeout(self._limits.body_seconds):
-                body = await self._read(request)
-            headers = dict(request.headers)
-            found = await self.forward(path, body, headers)
-            seen: httpx.Response | Response = found
-            if self._look is not None and found.status_code == 200:
-                seen = await self._look(path, body, headers, found)
+            return await self._answer_of(path, request, more_asked, more_answered)
+        except NoRoom:
+            return _again_later("too much at once")
         except TooLarge:
             return Response(b"too large\n", status_code=413)
         except TimeoutError:
@@ -150,13 +201,24 @@ class Proxy:
         except (httpx.HTTPError, Unusable) as error:
             log.warning("no answer from behind for %s: %s", path, type(error).__name__)
             return Response(b"nobody answers\n", status_code=502)
+
+    async def _answer_of(self, path: str, request: Request, more_asked: More, more_answered: More) -> Response:
+        async with asyncio.timeout(self._limits.body_seconds):
+            body = await self._read(request, more_asked)
+        headers = dict(request.headers)
+        found = await self.forward(path, body, headers, more_answered)
+        seen: httpx.Response | Response = found
+        if self._look is not None and found.status_code == 200:
+            seen = await self._look(path, body, headers, found)
         return seen if isinstance(seen, Response) else _passed_on(seen)
 
-    async def forward(self, path: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
-        """Ask the server behind.
+    async def forward(self, path: str, body: bytes, headers: dict[str, str],
+                      more: More | None = None) -> httpx.Response:
+        """Ask the server behind; `more` is told how many bytes came.
 
         Raises:
             TooLarge: if its answer is beyond the limit.
+            NoRoom: if `more` has none for it.
             Unusable: if its answer cannot be passed on.
             httpx.HTTPError: if it does not answer.
         """
@@ -166,22 +228,34 @@ class Proxy:
                 raise Unusable
             held = bytearray()
             async for part in found.aiter_raw():
+                if more is not None:
+                    more(len(part))
                 held += part
                 if len(held) > self._limits.body_bytes:
                     raise TooLarge
         return httpx.Response(found.status_code, headers=found.headers, content=bytes(held))
 
-    async def _read(self, request: Request) -> bytes:
+    async def _read(self, request: Request, more: More) -> bytes:
         held = bytearray()
         declared = request.headers.get("content-length", "0")
         # Python reads digits of other scripts as numbers, too, and refuses to read very long ones.
         if not declared.isdecimal() or len(declared) > 12 or int(declared) > self._limits.body_bytes:
             raise TooLarge
         async for part in request.stream():
+            more(len(part))
             held += part
             if len(held) > self._limits.body_bytes:
                 raise TooLarge
         return bytes(held)
+
+
+def _source(request: Request) -> str:
+    return request.client.host if request.client else ""
+
+
+def _again_later(why: str) -> Response:
+    # 503, as a node tries that again and takes anything else for a refusal.
+    return Response(f"{why}\n".encode(), status_code=503, headers={"retry-after": "1"})
 
 
 def _asked_with(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

@@ -8,6 +8,7 @@ import logging
 import re
 import ssl
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -236,11 +237,97 @@ def test_what_is_no_length_is_too_large(declared: int, text: str) -> None:
         made = module.Proxy("https://127.0.0.1:1", tls=ssl.create_default_context(), paths=FLEET_PATHS,
                             limits=SMALL)
         scope = {"type": "http", "headers": [(b"content-length", said.encode("latin-1", "ignore"))]}
-        await made._read(Request(scope, None))  # type: ignore[arg-type]
+        await made._read(Request(scope, None), lambda size: None)  # type: ignore[arg-type]
 
     for said in (str(declared), text):
         with pytest.raises(module.TooLarge):
             within(read(said))
+
+
+def test_who_sends_much_at_once_has_no_more_room_and_gets_it_back(keys: Path) -> None:
+    limits = Limits(body_bytes=1000, bodies=3, bodies_of_one=2, burst=100_000)
+    head = told("Content-Length: 1000")
+
+    async def ask() -> tuple[list[int], list[int], list[int]]:
+        async with stand(keys, saying(OK), limits=limits) as made:
+            asked = made.behind.asked
+            # Two that dawdle over the last of what they send leave no room for a third, a small one comes through.
+            slow = [asyncio.create_task(made.say(head + b"x" * 990, 0.8, b"x" * 10)) for _ in range(2)]
+            await asyncio.sleep(0.4)
+            crowded = [status_of(await made.say(head + b"y" * 1000)), await made.ask(GET_RUN, body=b"z" * 5)]
+            before = [status_of(await one) for one in slow]
+            after = [status_of(await made.say(head + b"w" * 1000)) for _ in range(4)]
+            assert [one.body[:1] for one in asked] == [b"z", b"x", b"x", *[b"w"] * 4]
+            assert made.proxy._asked._held == made.proxy._answered._held == {}
+            return crowded, before, after
+
+    assert within(ask()) == ([503, 200], [200, 200], [200] * 4)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.integers(0, 1500), max_size=4), st.booleans()),
+                max_size=12))
+def test_no_source_and_not_all_together_hold_more_than_there_is_room_for(
+        asked: list[tuple[str, list[int], bool]]) -> None:
+    limits = Limits(body_bytes=1000, bodies=3, bodies_of_one=2)
+    room = module.Room(limits)
+    held: dict[int, tuple[str, int, ExitStack]] = {}
+    for number, (source, sizes, stays) in enumerate(asked):
+        stack = ExitStack()
+        more = stack.enter_context(room.hold(source))
+        mine = 0
+        for size in sizes:
+            of_all = sum(one[1] for one in held.values()) + mine
+            of_one = sum(one[1] for one in held.values() if one[0] == source) + mine
+            if of_all + size <= 3000 and of_one + size <= 2000:
+                more(size)
+                mine += size
+            else:
+                with pytest.raises(module.NoRoom):
+                    more(size)
+        held[number] = (source, mine, stack)
+        if not stays:
+            held.pop(number)[2].close()
+    for _, _, stack in held.values():
+        stack.close()
+    assert room._held == {}
+
+
+def test_answers_for_which_there_is_no_room_are_not_held(keys: Path) -> None:
+    limits = Limits(body_bytes=1000, bodies=2, bodies_of_one=1, burst=100_000)
+
+    async def in_two_parts(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        whole = response(200, b"x" * 600)
+        writer.write(whole[:-100])
+        await writer.drain()
+        await asyncio.sleep(0.6)
+        writer.write(whole[-100:])
+
+    async def ask() -> list[int]:
+        async with stand(keys, in_two_parts, limits=limits) as made:
+            first = asyncio.create_task(made.ask(GET_RUN))
+            await asyncio.sleep(0.3)
+            second = asyncio.create_task(made.ask(GET_RUN))
+            return [await first, await second, await made.ask(GET_RUN, body=b"x" * 1000)]
+
+    # The first one's rest finds the room filled by the second, and leaves.
+    assert within(ask()) == [503, 200, 200]
+
+
+def test_an_answer_that_nobody_fetches_is_let_go(keys: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from starlette.types import Message
+
+    async def never(message: Message) -> None:
+        await asyncio.sleep(60)
+
+    async def ask() -> None:
+        proxy = module.Proxy("https://127.0.0.1:1", tls=ssl.create_default_context(), paths=FLEET_PATHS,
+                             limits=Limits(body_seconds=0.2), health="/health")
+        await proxy({"type": "http", "method": "GET", "path": "/health", "query_string": b"", "headers": []},
+                    never, never)
+        assert proxy._asked._held == proxy._answered._held == {}
+
+    within(ask())
+    assert "not fetched" in caplog.text
 
 
 # Answers
