@@ -8,7 +8,8 @@ from clients.review_sums import how_it_leaves
 from clients.wording import counted, listed
 from federation.areas import Areas
 from federation.plan import StudyPlan
-from federation.plan_parts import Aggregation, AppearancesSpec
+from federation.plan_parts import Aggregation
+from federation.plan_statistics import AppearancesSpec
 from federation.privacy.series import SCALE
 from federation.statistics import TableLayout
 from federation.taxonomy import AreaLevel, Family

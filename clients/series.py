@@ -39,7 +39,7 @@ from clients.places import Places
 from federation.areas import Areas
 from federation.errors import InputError, Refusal, RefusalCode
 from federation.plan import StudyPlan
-from federation.plan_parts import SeriesSpec
+from federation.plan_statistics import SeriesSpec
 from federation.privacy.series import encode
 from federation.statistics import TableLayout
 from federation.taxonomy import Family, RegionRole, Task

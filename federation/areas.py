@@ -14,7 +14,7 @@ from federation.regions import country_name, region_name
 from federation.taxonomy import AreaLevel
 
 if TYPE_CHECKING:
-    from federation.plan_parts import StatisticsSpec, SuperRegion
+    from federation.plan_statistics import StatisticsSpec, SuperRegion
 
 
 @dataclass(frozen=True, kw_only=True)

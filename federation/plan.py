@@ -31,10 +31,10 @@ from federation.plan_parts import (
     RosterEntry,
     SecureAggregationSpec,
     Slug,
-    StatisticsSpec,
     TrainingSpec,
     Visible,
 )
+from federation.plan_statistics import StatisticsSpec
 from federation.regions import check_region
 from federation.secagg.session import threshold_for
 from federation.taxonomy import Task

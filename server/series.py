@@ -19,7 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from federation.canonical import canonical_json
 from federation.errors import InputError
-from federation.plan_parts import Hex32, SeriesSpec, Slug
+from federation.plan_parts import Hex32, Slug
+from federation.plan_statistics import SeriesSpec
 from federation.private_files import replace_private
 from federation.statistics import Measurements, series_tables_sha256
 from federation.taxonomy import Family

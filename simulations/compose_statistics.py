@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from itertools import product
 
-from federation.plan_parts import (
+from federation.plan_statistics import (
     AppearancesSpec,
     Corridor,
     IndicatorsSpec,

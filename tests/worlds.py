@@ -20,19 +20,21 @@ from federation.identity import SigningKey
 from federation.plan import SignedPlan, StudyPlan
 from federation.plan_parts import (
     Aggregation,
-    AppearancesSpec,
     ConductSpec,
-    Corridor,
-    IndicatorsSpec,
     ModelSpec,
     PrivacyClaim,
     ReleaseSpec,
     RosterEntry,
     SecureAggregationSpec,
     Signer,
+    TrainingSpec,
+)
+from federation.plan_statistics import (
+    AppearancesSpec,
+    Corridor,
+    IndicatorsSpec,
     StatisticsSpec,
     SuperRegion,
-    TrainingSpec,
     counted_families,
 )
 from federation.privacy.guarantee import price

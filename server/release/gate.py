@@ -33,7 +33,8 @@ import numpy as np
 import numpy.typing as npt
 
 from federation.areas import Area, country_of
-from federation.plan_parts import Corridor, ReleaseSpec, RosterEntry, StatisticsSpec
+from federation.plan_parts import ReleaseSpec, RosterEntry
+from federation.plan_statistics import Corridor, StatisticsSpec
 from federation.taxonomy import AreaLevel, PartnerKind
 from server.release.nodes import BoolArray, FloatArray
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from federation.plan import StudyPlan
-from federation.plan_parts import SeriesSpec
+from federation.plan_statistics import SeriesSpec
 from federation.privacy.guarantee import table_variances
 from federation.statistics import TableLayout
 from federation.taxonomy import Family

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from federation.identity import SigningKey
 from federation.plan import SignedPlan
-from federation.plan_parts import IndicatorsSpec
+from federation.plan_statistics import IndicatorsSpec
 from federation.randomness import RandomStream
 from federation.statistics import Measurements
 from federation.taxonomy import AreaLevel, Family, Indicator, RegionRole, Task

@@ -10,20 +10,22 @@ from datetime import date
 from federation.plan import StudyPlan
 from federation.plan_parts import (
     Aggregation,
-    AppearancesSpec,
     ConductSpec,
-    Corridor,
     EncoderSpec,
-    IndicatorsSpec,
     ModelSpec,
     PrivacyClaim,
     ReleaseSpec,
     RosterEntry,
     SecureAggregationSpec,
     Signer,
+    TrainingSpec,
+)
+from federation.plan_statistics import (
+    AppearancesSpec,
+    Corridor,
+    IndicatorsSpec,
     StatisticsSpec,
     SuperRegion,
-    TrainingSpec,
     counted_families,
 )
 from federation.privacy.accounting import table_scales_for

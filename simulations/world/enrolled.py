@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from federation.errors import InputError
-from federation.plan_parts import RosterEntry, SuperRegion
+from federation.plan_parts import RosterEntry
+from federation.plan_statistics import SuperRegion
 from federation.taxonomy import Task
 from simulations.world.interface import WorldPartner
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from federation.errors import InputError
-from federation.plan_parts import SuperRegion
+from federation.plan_statistics import SuperRegion
 from federation.taxonomy import PartnerKind, Task
 
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]*")

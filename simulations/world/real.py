@@ -21,7 +21,7 @@ from types import MappingProxyType
 import numpy as np
 
 from federation.errors import InputError
-from federation.plan_parts import SuperRegion
+from federation.plan_statistics import SuperRegion
 from federation.regions import check_region
 from federation.taxonomy import PartnerKind, Task
 from simulations.world.files import open_private

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from federation.errors import InputError
-from federation.plan_parts import SuperRegion
+from federation.plan_statistics import SuperRegion
 from federation.taxonomy import Indicator, Task
 from simulations.world.files import open_private
 from simulations.world.grammar import load_language

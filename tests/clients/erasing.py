@@ -16,7 +16,7 @@ from clients.store import RecordStore
 from federation.messages import TABLE, TRAIN, Reply
 from federation.model import initial_model, model_arrays
 from federation.plan import StudyPlan
-from federation.plan_parts import SeriesSpec
+from federation.plan_statistics import SeriesSpec
 from federation.taxonomy import AreaLevel
 from tests.clients.ingest.helpers import write_csv
 from tests.clients.test_app import ask

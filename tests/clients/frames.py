@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from clients.features import Prepared
 from federation.plan import StudyPlan
-from federation.plan_parts import AppearancesSpec, Corridor, IndicatorsSpec
+from federation.plan_statistics import AppearancesSpec, Corridor, IndicatorsSpec
 from federation.taxonomy import AreaLevel, Indicator, LabelValue, RegionRole, Task
 from tests.worlds import CORRIDORS, DAY, DIMENSION, REGIONS, SUPER_REGIONS, TAGS, make_statistics
 

@@ -22,7 +22,8 @@ from clients.store import RecordStore
 from federation.areas import Areas
 from federation.model import MultiTaskHead, initial_model
 from federation.plan import StudyPlan
-from federation.plan_parts import IndicatorsSpec, RosterEntry
+from federation.plan_parts import RosterEntry
+from federation.plan_statistics import IndicatorsSpec
 from federation.randomness import RandomStream
 from federation.records import Record
 from federation.statistics import LEVELS, IntArray, TableLayout, entries_of

@@ -15,7 +15,7 @@ from clients.node import NodeHome
 from clients.places import Places, places
 from federation.areas import Areas
 from federation.plan import StudyPlan
-from federation.plan_parts import AppearancesSpec, Corridor
+from federation.plan_statistics import AppearancesSpec, Corridor
 from federation.taxonomy import LabelValue, RegionRole, Task
 from tests.clients.frames import (
     AFTER,

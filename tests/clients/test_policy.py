@@ -16,7 +16,7 @@ from clients.findings import TABLES as NAMED_TABLES
 from clients.policy import Ceilings, Policy
 from federation.errors import InputError
 from federation.plan import StudyPlan
-from federation.plan_parts import SeriesSpec
+from federation.plan_statistics import SeriesSpec
 from federation.privacy.guarantee import price
 from federation.statistics import shift_of
 from federation.taxonomy import AreaLevel, Family

@@ -8,7 +8,7 @@ import pytest
 
 from clients.review_counts import how_counts_leave, what_is_counted
 from federation.plan import StudyPlan
-from federation.plan_parts import AppearancesSpec, IndicatorsSpec, SeriesSpec
+from federation.plan_statistics import AppearancesSpec, IndicatorsSpec, SeriesSpec
 from federation.statistics import TableLayout
 from federation.taxonomy import AreaLevel
 from tests.worlds import TAGS, make_plan, make_statistics

@@ -19,7 +19,7 @@ from clients.series import Counted, Group, SeriesBook, new_people, require_turn,
 from federation.areas import Areas
 from federation.errors import InputError, Refusal, RefusalCode
 from federation.plan import StudyPlan
-from federation.plan_parts import SeriesSpec
+from federation.plan_statistics import SeriesSpec
 from federation.privacy.series import SCALE, coefficients, decode_total
 from federation.taxonomy import AreaLevel, RegionRole, Task
 from tests.worlds import make_home, make_plan

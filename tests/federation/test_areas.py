@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation.areas import Areas, country_of
-from federation.plan_parts import SuperRegion
+from federation.plan_statistics import SuperRegion
 from federation.regions import country_name
 from federation.taxonomy import AreaLevel
 from tests.worlds import make_statistics

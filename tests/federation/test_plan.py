@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from federation.errors import InputError
 from federation.identity import SigningKey
 from federation.plan import MAX_PLAN_BYTES, SignedPlan, StudyPlan, averaged_rounds, read_plan_file
-from federation.plan_parts import AppearancesSpec, Corridor, IndicatorsSpec, ReleaseSpec, SeriesSpec, SuperRegion
+from federation.plan_parts import ReleaseSpec
+from federation.plan_statistics import AppearancesSpec, Corridor, IndicatorsSpec, SeriesSpec, SuperRegion
 from federation.taxonomy import AreaLevel, Family, RegionRole
 from tests.worlds import (
     COORDINATOR,

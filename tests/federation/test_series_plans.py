@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from federation import secure
 from federation.errors import InputError
 from federation.plan import StudyPlan
-from federation.plan_parts import SeriesSpec, StatisticsSpec
+from federation.plan_statistics import SeriesSpec, StatisticsSpec
 from federation.privacy import accounting
 from federation.privacy.accounting import DiscreteGaussianTable, epsilon_of, table_scales_for
 from federation.privacy.guarantee import check_claim, partner_noise, price, statistics_events, training_event

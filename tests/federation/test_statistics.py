@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation.plan import StudyPlan
-from federation.plan_parts import Corridor, IndicatorsSpec, SeriesSpec
+from federation.plan_statistics import Corridor, IndicatorsSpec, SeriesSpec
 from federation.privacy.guarantee import statistics_events
 from federation.statistics import LEVELS, Measurements, TableLayout, entries_of, moved_entries
 from federation.taxonomy import AreaLevel, Family, RegionRole, Task

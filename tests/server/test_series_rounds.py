@@ -24,7 +24,7 @@ from federation.exact import exact_logits
 from federation.messages import TABLE
 from federation.model import initial_model, load_arrays
 from federation.plan import StudyPlan
-from federation.plan_parts import SeriesSpec
+from federation.plan_statistics import SeriesSpec
 from federation.privacy.accounting import DiscreteGaussianTable
 from federation.privacy.guarantee import price
 from federation.privacy.series import SCALE, decode_total, total_weights

@@ -105,7 +105,7 @@ def model_of(made: Deployment, name: str) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize(("lie", "code"), [
-    ("dtype", BAD_REPLY), ("shape", BAD_REPLY), ("names", BAD_REPLY), ("nan", BAD_REPLY),
+    ("dtype", "failed"), ("shape", BAD_REPLY), ("names", BAD_REPLY), ("nan", BAD_REPLY),
     ("unsigned", BAD_SIGNATURE), ("signed for another round", BAD_SIGNATURE), ("somebody else", BAD_SIGNATURE)])
 def test_a_lie_is_refused_and_the_others_go_on(made: Deployment, liar: Path, lie: str, code: str) -> None:
     liar.write_text(lie)

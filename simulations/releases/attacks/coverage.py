@@ -14,7 +14,8 @@ from typing import Any
 from unittest.mock import patch
 
 from federation.plan import StudyPlan
-from federation.plan_parts import Aggregation, AppearancesSpec, StatisticsSpec
+from federation.plan_parts import Aggregation
+from federation.plan_statistics import AppearancesSpec, StatisticsSpec
 from federation.taxonomy import AreaLevel, Family, RegionRole, Task
 from server.release import derive
 from server.release.calibration import Calibration

@@ -13,14 +13,8 @@ from unittest.mock import patch
 import numpy as np
 
 from federation.plan import StudyPlan
-from federation.plan_parts import (
-    Aggregation,
-    AppearancesSpec,
-    IndicatorsSpec,
-    SeriesSpec,
-    StatisticsSpec,
-    SuperRegion,
-)
+from federation.plan_parts import Aggregation
+from federation.plan_statistics import AppearancesSpec, IndicatorsSpec, SeriesSpec, StatisticsSpec, SuperRegion
 from federation.privacy.guarantee import partner_noise, price, table_variances
 from federation.privacy.noise import add_discrete_gaussian
 from federation.privacy.series import SCALE

@@ -18,20 +18,22 @@ from federation.areas import Areas
 from federation.plan import StudyPlan
 from federation.plan_parts import (
     Aggregation,
-    AppearancesSpec,
     ConductSpec,
-    Corridor,
     EncoderSpec,
-    IndicatorsSpec,
     ModelSpec,
     PrivacyClaim,
     ReleaseSpec,
     RosterEntry,
-    SeriesSpec,
     Signer,
+    TrainingSpec,
+)
+from federation.plan_statistics import (
+    AppearancesSpec,
+    Corridor,
+    IndicatorsSpec,
+    SeriesSpec,
     StatisticsSpec,
     SuperRegion,
-    TrainingSpec,
     counted_families,
 )
 from federation.privacy.guarantee import table_variances

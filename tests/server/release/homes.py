@@ -22,7 +22,8 @@ from federation.journal import (
     StudyRun,
 )
 from federation.plan import SignedPlan, StudyPlan
-from federation.plan_parts import PrivacyClaim, SeriesSpec, Signer
+from federation.plan_parts import PrivacyClaim, Signer
+from federation.plan_statistics import SeriesSpec
 from federation.privacy.guarantee import price, table_variances
 from federation.privacy.series import SCALE, encode
 from federation.statistics import Measurements, TableLayout

@@ -14,7 +14,7 @@ import pytest
 
 from federation.canonical import canonical_json
 from federation.errors import InputError
-from federation.plan_parts import AppearancesSpec
+from federation.plan_statistics import AppearancesSpec
 from federation.privacy.accounting import epsilon_of
 from federation.privacy.guarantee import price, statistics_events
 from federation.statistics import LEVELS, Measurements

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from federation.areas import Areas
-from federation.plan_parts import Corridor
+from federation.plan_statistics import Corridor
 from federation.taxonomy import AreaLevel, PartnerKind
 from server.release.gate import (
     REASONS,

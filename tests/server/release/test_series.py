@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from federation.canonical import canonical_json
 from federation.plan import StudyPlan
-from federation.plan_parts import SeriesSpec
+from federation.plan_statistics import SeriesSpec
 from federation.privacy.accounting import DiscreteGaussianTable, epsilon_of
 from federation.privacy.guarantee import statistics_events, table_variances
 from federation.privacy.series import SCALE, coefficients, encode, total_weights

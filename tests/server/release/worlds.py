@@ -12,20 +12,22 @@ import numpy as np
 from federation.plan import StudyPlan
 from federation.plan_parts import (
     Aggregation,
-    AppearancesSpec,
     ConductSpec,
-    Corridor,
     EncoderSpec,
-    IndicatorsSpec,
     ModelSpec,
     PrivacyClaim,
     ReleaseSpec,
     RosterEntry,
-    SeriesSpec,
     Signer,
+    TrainingSpec,
+)
+from federation.plan_statistics import (
+    AppearancesSpec,
+    Corridor,
+    IndicatorsSpec,
+    SeriesSpec,
     StatisticsSpec,
     SuperRegion,
-    TrainingSpec,
     counted_families,
 )
 from federation.privacy.guarantee import table_variances

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from federation.plan import StudyPlan
-from federation.plan_parts import SeriesSpec
+from federation.plan_statistics import SeriesSpec
 from federation.taxonomy import AreaLevel
 from server.coordinator import CoordinatorHome
 from server.release.audit import Evidence, audit_release
