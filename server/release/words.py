@@ -27,12 +27,19 @@ KINDS: Final = {"platform": ("platform", "platforms"), "ngo": ("NGO", "NGOs"), "
 LEVELS: Final = {"country": ("country", "countries"), "super_region": ("super-region", "super-regions"),
                  "region": ("region", "regions")}
 BANDS: Final = {
-    "high": ("▲", "high", "above the country’s rate"),
-    "medium": ("◆", "medium", "close to the country’s rate"),
-    "low": ("▼", "low", "below the country’s rate"),
-    "insufficient": ("○", "insufficient", "cannot be told apart from the country’s rate"),
+    "high": ("▲", "high", "clearly above the country’s rate"),
+    "medium": ("◆", "medium",
+               "neither clearly above nor clearly below the country’s rate, and within {factor} times of it"),
+    "low": ("▼", "low", "clearly below the country’s rate"),
+    "insufficient": ("○", "insufficient",
+                     "cannot be compared with the country’s rate: one is too uncertain, or the country’s is withheld"),
 }
-"""Mark on a map, name and meaning. The mark and the name say it without colour."""
+"""Mark on a map, name and meaning (`derive.Band`). The mark and the name say it without colour."""
+LEANS_HIGH: Final = (
+    "A place whose signals are about at the threshold is shown if noise and luck made them look many, and withheld if "
+    "they made them look few. So what is shown is more often too high than too low: by much where few places are "
+    "shown, hardly where most are (docs/releases.md).")
+"""Winner's curse: a threshold on a noisy number selects for the noise that raised it."""
 TRENDS: Final = {"rose": "rose", "fell": "fell", "no_clear_change": "no clear change"}
 LIFTS: Final = {"more_often": "more often", "less_often": "less often", "no_clear_difference": "no clear difference"}
 REASONS: Final = {
@@ -98,8 +105,8 @@ def band_of_counts(band: Json) -> str:
     return f"{grouped(low)} or more" if high is None else f"{grouped(low)} to {grouped(high)}"
 
 
-def rate_sentence(cell: Json) -> str:
-    """What a map says of one place when it is read aloud, after the place's name."""
+def rate_sentence(cell: Json, *, band_factor: float) -> str:
+    """What a map says of one place when it is read aloud, after the place's name; `band_factor` is the plan's."""
     if cell["status"] != "shown":
         return f"withheld, {REASONS[cell['reason']]}"
     shown = cell["display"]
@@ -108,7 +115,7 @@ def rate_sentence(cell: Json) -> str:
     if cell["band"] is None:
         return said
     _, name, meaning = BANDS[cell["band"]]
-    return f"{said}; {name}: {meaning}"
+    return f"{said}; {name}: {meaning.format(factor=grouped(band_factor))}"
 
 
 def change(trend: Json) -> tuple[str, str]:
