@@ -56,6 +56,13 @@ SERIES_REASONS: Final = {
     "tables_changed": "places, roles, signals or declared regions are not those of an earlier release of the series",
     "partners_changed": "the partners are not those of an earlier release of the series",
 }
+EMPTY: Final = {
+    "indicators.csv": "the plan counts no indicators",
+    "corridors.csv": "the plan lists no pairs of places",
+    "totals.csv": "the study is no release of a series",
+    "regions.geojson": "no region of the study has a boundary that is known, as is so for invented places",
+}
+"""Why a file of a release has no row or region at all."""
 PROTECTED: Final = "protected, so nobody is counted here"
 FAMILIES: Final = {
     "regions": "rates by region", "super_regions": "rates by super-region", "countries": "rates by country",
