@@ -27,14 +27,12 @@ KINDS: Final = {"platform": ("platform", "platforms"), "ngo": ("NGO", "NGOs"), "
 LEVELS: Final = {"country": ("country", "countries"), "super_region": ("super-region", "super-regions"),
                  "region": ("region", "regions")}
 BANDS: Final = {
-    "high": ("▲", "high", "clearly above the country’s rate"),
-    "medium": ("◆", "medium",
-               "neither clearly above nor clearly below the country’s rate, and within {factor} times of it"),
-    "low": ("▼", "low", "clearly below the country’s rate"),
-    "insufficient": ("○", "insufficient",
-                     "cannot be compared with the country’s rate: one is too uncertain, or the country’s is withheld"),
+    "high": ("▲", "high", "clearly above the country’s"),
+    "medium": ("◆", "medium", "neither clearly above nor clearly below the country’s"),
+    "low": ("▼", "low", "clearly below the country’s"),
+    "insufficient": ("○", "insufficient", "cannot be compared with the country’s"),
 }
-"""Mark on a map, name and meaning (`derive.Band`). The mark and the name say it without colour."""
+"""Mark on a map, name, and what it says of the rate (`derive.Band`). The mark and the name say it without colour."""
 LEANS_HIGH: Final = (
     "A place whose signals are about at the threshold is shown if noise and luck made them look many, and withheld if "
     "they made them look few. So what is shown is more often too high than too low: by much where few places are "
@@ -112,8 +110,8 @@ def band_of_counts(band: Json) -> str:
     return f"{grouped(low)} or more" if high is None else f"{grouped(low)} to {grouped(high)}"
 
 
-def rate_sentence(cell: Json, *, band_factor: float) -> str:
-    """What a map says of one place when it is read aloud, after the place's name; `band_factor` is the plan's."""
+def rate_sentence(cell: Json) -> str:
+    """What a map says of one place when it is read aloud, after the place's name."""
     if cell["status"] != "shown":
         return f"withheld, {REASONS[cell['reason']]}"
     shown = cell["display"]
@@ -122,7 +120,7 @@ def rate_sentence(cell: Json, *, band_factor: float) -> str:
     if cell["band"] is None:
         return said
     _, name, meaning = BANDS[cell["band"]]
-    return f"{said}; {name}: {meaning.format(factor=grouped(band_factor))}"
+    return f"{said}; {name}: {meaning}"
 
 
 def change(trend: Json) -> tuple[str, str]:

@@ -90,13 +90,13 @@ def panel(index: Index, drawings: Mapping[str, Drawing], group: Group, role: str
 
 
 def _map(index: Index, drawing: Drawing, role: str, task: str, edges: tuple[int, ...]) -> Map:
-    spots, texts, factor = [], [], index.content["gate"]["band_factor"]
+    spots, texts = [], []
     for piece in drawing.pieces:
         cell = index.cell(piece.region, role, task)
         classes = _classes(cell, edges)
         spots.append(Spot(key=piece.key, classes=f"{classes}{' dot' if piece.dot else ''}", code=piece.region,
                           name=index.name(piece.region),
-                          sentence=words.rate_sentence(cell, band_factor=factor) if cell else words.PROTECTED))
+                          sentence=words.rate_sentence(cell) if cell else words.PROTECTED))
         if piece.text:
             texts.append(_text(piece, cell, classes, number=drawing.tiled and not index.compact))
     return Map(drawing=drawing, spots=tuple(spots), texts=tuple(texts))

@@ -245,6 +245,23 @@ def test_a_region_is_read_out_where_it_is_pointed_at(browser: Browser, files: di
         assert figure.locator(".hint").evaluate("e => getComputedStyle(e).opacity") == "0"
 
 
+@pytest.mark.parametrize("name", CONTENTS)
+def test_no_read_out_lies_on_its_map(browser: Browser, files: dict[str, Path], name: str) -> None:
+    """Not the longest sentence, with all roles side by side."""
+    with Opened(browser, files[name]) as opened:
+        if name == "twelve":
+            opened.page.locator("label:has(#role-all)").click()
+        for width in (1280, 1000, 960, 700, 640, 390, 320):
+            opened.page.set_viewport_size({"width": width, "height": 900})
+            over = opened.page.evaluate("""() => [...document.querySelectorAll('.map')].filter(
+                map => map.getClientRects().length).flatMap(map => {
+                    const bottom = Math.max(...[...map.querySelectorAll('.layers')].map(
+                        layers => layers.getBoundingClientRect().bottom));
+                    return [...map.querySelectorAll('.s span')].filter(
+                        told => told.getBoundingClientRect().top < bottom).map(told => told.textContent); })""")
+            assert over == [], width
+
+
 def test_no_layer_of_a_map_lies_above_the_label(browser: Browser, files: dict[str, Path]) -> None:
     """A map scrolled under the strip: what is painted there is the same with and without it."""
     with Opened(browser, files["twelve"]) as opened:
