@@ -44,7 +44,7 @@ demo-deployment: $(VENV)/.installed
 
 # Real processes on bad days: killed, cut off, lied to, intruded on. Twenty minutes, and root for a network of its own.
 bad-days: $(VENV)/.developed
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m bad_days tests/system/test_deployment.py
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m bad_days tests/system
 
 # The accuracy bars on real texts; takes a few minutes and needs DATA=folder of the public sets.
 bars: $(VENV)/.installed

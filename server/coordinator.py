@@ -22,10 +22,11 @@ from federation.plan import SignedPlan, StudyPlan, read_plan_file
 from federation.private_files import locked_within, sync_folder
 from federation.statistics import Measurements
 from server.checkpoints import STATE_FILE, Checkpoint
+from server.release.decide import kept_back_of
 from server.rounds import StudyOutcome
 from server.run_files import run_lock
 from server.run_state import RunState, finished_state, read_state
-from server.series import SeriesArchive
+from server.series import SeriesArchive, SeriesMeasurement
 from server.studies import Study
 
 _LOCK_SECONDS = 60.0
@@ -230,7 +231,8 @@ class CoordinatorHome:
             Study(part).write(signed, outcome)
             sync_folder(part)
             # Before the study is there: a process that dies here must not leave the series without it.
-            self.series.keep(outcome.measurements)
+            if (spec := signed.plan.statistics.series) is not None:
+                self.series.keep(spec, SeriesMeasurement.of(outcome.measurements, kept_back_of(outcome.measurements)))
             part.rename(study.path)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)

@@ -1,7 +1,8 @@
 """What the coordinator keeps of each release of a series, for the releases that follow.
 
 A running total is a weighted sum of what was measured in all releases so far (`federation.privacy.series`), so the
-noisy sum of each is kept, and which cells one partner made up in it: one file a release, `series/NAME/INDEX.json` in
+noisy sum of each is kept, and which cells the gate kept back in it for a partner's sake: one
+file a release, `series/NAME/INDEX.json` in
 the coordinator's home. A study that is run again under another plan for the same release takes the place of the one
 before.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,8 @@ from federation.errors import InputError
 from federation.plan_parts import Hex32, SeriesSpec, Slug
 from federation.private_files import replace_private
 from federation.statistics import Measurements, series_tables_sha256
-from federation.taxonomy import AreaLevel, Family
-from server.release.gate import dominated
+from federation.taxonomy import Family
+from server.release.gate import Reasons, Withheld, code_of, reason
 
 Integer = Annotated[int, Field(ge=-(2**53), le=2**53)]
 
@@ -35,7 +36,7 @@ class _File(BaseModel):
     partners: Annotated[tuple[Slug, ...], Field(min_length=1)]
     values: tuple[Integer, ...]
     variance: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-    one_partner: tuple[bool, ...]
+    kept_back: tuple[Literal[Withheld.ONE_PARTNER_DOMINATES, Withheld.PROTECTS_ANOTHER] | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +50,8 @@ class SeriesMeasurement:
         partners: names of those in the sum.
         values: int64, one number for each entry of the table.
         variance: of the noise in each.
-        one_partner: for each place and role of the table, whether one partner made it up in this release (`dominated`).
+        kept_back: for each place and role of the table, the code of why it was withheld in this release, if that is one
+            of `gate.KEPT_BACK`, or 0.
     """
 
     index: int
@@ -58,11 +60,11 @@ class SeriesMeasurement:
     partners: tuple[str, ...]
     values: npt.NDArray[np.int64]
     variance: float
-    one_partner: npt.NDArray[np.bool_]
+    kept_back: Reasons
 
     @classmethod
-    def of(cls, measurements: Measurements) -> Self:
-        """The release that a study measured.
+    def of(cls, measurements: Measurements, kept_back: Reasons) -> Self:
+        """The release that a study measured, and what the gate kept back of it (`decide.kept_back_of`).
 
         Raises:
             ValueError: if its plan has no series.
@@ -74,19 +76,12 @@ class SeriesMeasurement:
                    tables_sha256=series_tables_sha256(plan), partners=measurements.partners,
                    values=measurements.table(Family.SERIES).ravel(),
                    variance=measured_variance(measurements.variances),
-                   one_partner=_one_partner(measurements, plan.statistics.series.level))
+                   kept_back=kept_back.ravel())
 
 
 def measured_variance(variances: dict[Family, float]) -> float:
     """Variance of the noise in each entry of a series' sum, rounded to what is the same on every machine."""
     return round(variances[Family.SERIES], 3)
-
-
-def _one_partner(measurements: Measurements, level: AreaLevel) -> npt.NDArray[np.bool_]:
-    plan, areas = measurements.layout.plan, measurements.layout.areas.all()
-    found = dominated(measurements.table(Family.DOMINANCE), areas, plan.statistics,
-                      most=plan.release.most_of_one_partner)
-    return found[[area.level is level for area in areas]].ravel()
 
 
 class SeriesArchive:
@@ -95,18 +90,14 @@ class SeriesArchive:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, measurements: Measurements) -> None:
-        """Keep the release that a study measured, if its plan has a series."""
-        spec = measurements.layout.plan.statistics.series
-        if spec is None:
-            return
-        one = SeriesMeasurement.of(measurements)
-        path = self._path(spec, spec.index)
+    def keep(self, spec: SeriesSpec, one: SeriesMeasurement) -> None:
+        """Keep a release."""
+        path = self._path(spec, one.index)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace_private(path, canonical_json({
             "plan_sha256": one.plan_sha256, "tables_sha256": one.tables_sha256, "partners": list(one.partners),
             "values": one.values.tolist(), "variance": one.variance,
-            "one_partner": one.one_partner.tolist()}))
+            "kept_back": [reason(code) for code in one.kept_back.tolist()]}))
 
     def earlier(self, spec: SeriesSpec | None) -> tuple[SeriesMeasurement, ...]:
         """What is kept of the releases before one, oldest first; those that were never measured are missing.
@@ -132,4 +123,4 @@ class SeriesArchive:
         return SeriesMeasurement(
             index=index, plan_sha256=kept.plan_sha256, tables_sha256=kept.tables_sha256, partners=kept.partners,
             values=np.array(kept.values, dtype=np.int64), variance=kept.variance,
-            one_partner=np.array(kept.one_partner, dtype=bool))
+            kept_back=np.array([code_of(why) for why in kept.kept_back], dtype=np.int8))

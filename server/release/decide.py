@@ -7,6 +7,7 @@ is made of those, of the plan and of earlier releases.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -16,16 +17,20 @@ from federation.plan import StudyPlan
 from federation.statistics import Measurements, TableLayout
 from federation.taxonomy import Family
 from server.release.calibration import Calibration
+from server.release.complement import Contributions, IntArray, complements
 from server.release.gate import (
+    KEPT_BACK,
     Coverage,
     Reasons,
     Withheld,
+    code_of,
     corridor_coverage,
     count_threshold,
     covered,
     declared_coverage,
     dominated,
     first_failed,
+    places_of,
     rate_reasons,
     records_reasons,
 )
@@ -44,6 +49,8 @@ OTHERS_LABELLED = 2
 """So many times as many without a signal: false alarms are taken off everybody, so a false-alarm rate that is a few
 points too low makes a rate out of nothing, and what is shown is then what noise has made high."""
 Thresholds = dict[Family, int]
+_DOMINATED, _PROTECTS = (code_of(one) for one in KEPT_BACK)
+_OF_PARTNERS = (code_of(Withheld.TOO_FEW_PARTNERS), _DOMINATED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +116,7 @@ def apply_gate(measurements: Measurements, earlier: Sequence[SeriesMeasurement] 
     plan, variances = measurements.layout.plan, measurements.variances
     nodes = Nodes.of(measurements)
     coverage = declared_coverage(plan.roster, plan.statistics, nodes.areas, partners=measurements.partners)
-    calibrations = _calibrations(measurements)
-    one_partner = dominated(measurements.table(Family.DOMINANCE), nodes.areas, plan.statistics,
-                            most=plan.release.most_of_one_partner)
-    records = decide_records(plan, nodes, coverage, one_partner)
+    calibrations, records = _calibrations(measurements), _records(measurements, nodes)
     rates = decide_rates(plan, nodes, records, calibrations)
     shown = replace(nodes, reviewed=np.where(records == 0, nodes.reviewed, np.nan),
                     flagged=np.where(rates == 0, nodes.flagged, np.nan))
@@ -124,13 +128,27 @@ def apply_gate(measurements: Measurements, earlier: Sequence[SeriesMeasurement] 
     if plan.statistics.corridors:
         corridors = decide_corridors(
             plan, measurements.table(Family.CORRIDORS).astype(np.float64), calibrations, variances[Family.CORRIDORS],
-            partners=measurements.partners, one_partner=corridors_of_one_partner(plan, nodes, one_partner))
+            partners=measurements.partners,
+            one_partner=corridors_of_one_partner(plan, nodes, _one_partner(measurements, nodes)))
     if plan.statistics.series is not None:
-        found = running(measurements, earlier)
+        found = running(measurements, earlier, kept_back(records[nodes.at(plan.statistics.series.level)]))
         series = found if isinstance(found, SeriesWithheld) else decide_series(
             plan, found, calibrations, coverage=coverage)
     return Gated(nodes=shown, records=records, rates=rates, calibrations=calibrations, indicators=indicators,
                  corridors=corridors, series=series)
+
+
+def _one_partner(measurements: Measurements, nodes: Nodes) -> BoolArray:
+    plan = measurements.layout.plan
+    return dominated(measurements.table(Family.DOMINANCE), nodes.areas, plan.statistics,
+                     most=plan.release.most_of_one_partner)
+
+
+def _records(measurements: Measurements, nodes: Nodes) -> Reasons:
+    plan, partners = measurements.layout.plan, measurements.partners
+    return decide_records(
+        plan, nodes, declared_coverage(plan.roster, plan.statistics, nodes.areas, partners=partners),
+        _one_partner(measurements, nodes), contributions_of(plan, partners, measurements.table(Family.DOMINANCE)))
 
 
 def _threshold(plan: StudyPlan, variance: float) -> int:
@@ -158,11 +176,45 @@ def enough_labelled(plan: StudyPlan, known: Calibration) -> bool:
     return bool(known.tp + known.fn >= least and known.fp + known.tn >= OTHERS_LABELLED * least)
 
 
-def decide_records(plan: StudyPlan, nodes: Nodes, coverage: Coverage, one_partner: BoolArray) -> Reasons:
+def contributions_of(plan: StudyPlan, partners: tuple[str, ...], totals: IntArray | None) -> Contributions:
+    """Who declared what, and has how much of it; `partners` are those in the sum, `totals` as in `Contributions`."""
+    entries = [entry for entry in plan.roster if entry.name in partners]
+    places = [places_of(entry, plan.statistics) for entry in entries]
+    regions = TableLayout(plan).areas.regions
+
+    def enough(those: BoolArray) -> bool:
+        return covered(Counter(entry.kind for entry, one in zip(entries, those, strict=True) if one), plan.release)
+
+    return Contributions(declared=np.array([[region in one for region in regions] for one in places]), enough=enough,
+                         totals=totals, most=plan.release.most_of_one_partner)
+
+
+def decide_records(plan: StudyPlan, nodes: Nodes, coverage: Coverage, one_partner: BoolArray,
+                   contributions: Contributions) -> Reasons:
     """`(N, R)`: whether counts of records are shown; `one_partner` is `(N, R)`, from `gate.dominated`."""
-    return records_reasons(
+    found = records_reasons(
         nodes.reviewed, thresholds=np.array([_threshold(plan, float(variance)) for variance in nodes.variance]),
         cover=np.array([covered(coverage[area.code], plan.release) for area in nodes.areas]), one_partner=one_partner)
+    besides = complements(nodes, found == 0, np.isin(found, _OF_PARTNERS), contributions,
+                          threshold=lambda variance: _threshold(plan, variance))
+    return np.where(besides, _PROTECTS, found).astype(np.int8)
+
+
+def kept_back(records: Reasons) -> Reasons:
+    """Those decisions about records that no later total of a series may undo (`KEPT_BACK`); the others are 0."""
+    return np.where(np.isin(records, (_DOMINATED, _PROTECTS)), records, 0).astype(np.int8)
+
+
+def kept_back_of(measurements: Measurements) -> Reasons:
+    """`(A, R)`: the same for the places of the plan's series.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    plan, nodes = measurements.layout.plan, Nodes.of(measurements)
+    if plan.statistics.series is None:
+        raise ValueError("the plan has no series")
+    return kept_back(_records(measurements, nodes)[nodes.at(plan.statistics.series.level)])
 
 
 def decide_rates(plan: StudyPlan, nodes: Nodes, records: Reasons, calibrations: tuple[Calibration, ...]) -> Reasons:
@@ -242,8 +294,8 @@ def decide_series(plan: StudyPlan, series: Running, calibrations: tuple[Calibrat
                   coverage: Coverage) -> GatedSeries:
     """What is shown of the running totals, by the rules that hold for the rates of their places.
 
-    Where one partner made up a cell in any release, it may make up the total, and later ones could tell that release's
-    people from the others: the total is withheld from then on.
+    Where one partner made up a cell in any release, or one was withheld to protect another, later totals could tell
+    that release's people from the others: the total is withheld from then on.
 
     Args:
         plan: the study's, which has a series.
@@ -256,7 +308,9 @@ def decide_series(plan: StudyPlan, series: Running, calibrations: tuple[Calibrat
     records = records_reasons(
         totals[..., 0], thresholds=np.full(len(codes), _threshold(plan, variance)),
         cover=np.array([covered(coverage[code], plan.release) for code in codes]),
-        one_partner=np.asarray(series.one_partner.any(axis=0)))
+        one_partner=(series.kept_back == _DOMINATED).any(axis=0))
+    protects = (series.kept_back == _PROTECTS).any(axis=0) & ~np.isin(records, _OF_PARTNERS)
+    records = np.where(protects, _PROTECTS, records).astype(np.int8)
     found = np.stack([_rates(plan, totals[..., 1 + task], totals[..., 0], variance, records, known)
                       for task, known in enumerate(calibrations)], axis=-1)
     shown = np.concatenate([(found == 0).any(axis=-1, keepdims=True), found == 0], axis=-1)

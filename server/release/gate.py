@@ -16,9 +16,9 @@ made of it.
   (`intervals.signal_count`): a place with many records and only false alarms is not shown as having signals.
 - *A figure that says something.* Its interval is bounded, no wider than half of all rates, and the rate no more than 1.
 
-Margins: each level is measured with noise of its own, so what is withheld follows from a margin less its shown parts
-only up to that noise. That hurts no person, whom epsilon covers; a partner's total can be estimated so
-(docs/releases.md). Least squares is done only where a place and all its parts are shown (`Nodes.families_complete`).
+- *Margins.* What is withheld for lack of cover or for dominance does not follow from a place less its shown parts:
+  further parts are withheld until it does not (`server.release.complement`). Each level is measured with noise of its
+  own, and least squares is done only where a place and all its parts are shown (`Nodes.families_complete`).
 """
 
 from __future__ import annotations
@@ -53,12 +53,20 @@ class Withheld(StrEnum):
     TOO_FEW_PARTNERS = "too_few_partners"
     ONE_PARTNER_DOMINATES = "one_partner_dominates"
     TOO_FEW_RECORDS = "too_few_records"
+    PROTECTS_ANOTHER = "protects_another"
     MODEL_NOT_GOOD_ENOUGH = "model_not_good_enough"
     TOO_FEW_SIGNALS = "too_few_signals"
     INSUFFICIENT = "insufficient"
 
 
 REASONS = tuple(Withheld)
+KEPT_BACK = (Withheld.ONE_PARTNER_DOMINATES, Withheld.PROTECTS_ANOTHER)
+"""What noisy totals of partners decide: another thing in each release, and no later total of a series may undo it."""
+
+
+def code_of(why: Withheld | None) -> int:
+    """The code of a reason; 0 for none."""
+    return 0 if why is None else 1 + REASONS.index(why)
 
 
 def reason(code: int) -> Withheld | None:

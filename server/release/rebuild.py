@@ -16,7 +16,7 @@ from server.release.calibration import Calibration
 from server.release.content import Facts, assemble
 from server.release.decide import Gated, GatedCorridors, GatedIndicators
 from server.release.nodes import Nodes
-from server.release.rows import code_of
+from server.release.rows import code_in
 from server.release.series_rows import series_of
 
 
@@ -46,8 +46,8 @@ def gated_of(content: dict[str, Any], plan: StudyPlan) -> Gated:
     variances = table_variances(plan, len(content["coverage"]["in_sum"]))
     nodes = Nodes.empty(plan, variances)
     shape = nodes.flagged.shape
-    records = np.array([code_of(row) for row in content["nodes"]], dtype=np.int8).reshape(shape[:2])
-    rates = np.array([code_of(row) for row in content["cells"]], dtype=np.int8).reshape(shape)
+    records = np.array([code_in(row) for row in content["nodes"]], dtype=np.int8).reshape(shape[:2])
+    rates = np.array([code_in(row) for row in content["cells"]], dtype=np.int8).reshape(shape)
     reviewed = [row["measured"]["reviewed"] if "measured" in row else np.nan for row in content["nodes"]]
     flagged = [row["measured"]["flagged"] if "measured" in row else np.nan for row in content["cells"]]
     return Gated(
@@ -70,13 +70,13 @@ def _indicators(content: dict[str, Any], plan: StudyPlan) -> GatedIndicators:
     found = content["indicators"]["cells"]
     counts = np.full((len(found), sides, columns), np.nan)
     lifts = np.zeros((len(found), columns - 1), dtype=np.int8)
-    cells = np.array([code_of(row) for row in found], dtype=np.int8)
+    cells = np.array([code_in(row) for row in found], dtype=np.int8)
     for i, row in enumerate(found):
         lifts[i] = cells[i]
         if cells[i] == 0:
             counts[i, :, 0] = row["measured"]["others"], row["measured"]["flagged"]
             for j, lift in enumerate(row["lifts"]):
-                lifts[i, j] = code_of(lift)
+                lifts[i, j] = code_in(lift)
                 if lifts[i, j] == 0:
                     counts[i, :, 1 + j] = lift["measured"]["others"], lift["measured"]["flagged"]
     shape = (places, roles, tasks)
@@ -86,7 +86,7 @@ def _indicators(content: dict[str, Any], plan: StudyPlan) -> GatedIndicators:
 
 def _corridors(content: dict[str, Any], plan: StudyPlan) -> GatedCorridors:
     pairs, columns = TableLayout(plan).blocks[Family.CORRIDORS].shape
-    reasons = np.array([code_of(row) for row in content["corridors"]], dtype=np.int8).reshape(pairs, columns - 1)
+    reasons = np.array([code_in(row) for row in content["corridors"]], dtype=np.int8).reshape(pairs, columns - 1)
     counts = np.full((pairs, columns), np.nan)
     for i, row in enumerate(content["corridors"]):
         if "measured" in row:

@@ -3,8 +3,8 @@
 Of numbers that are withheld only those reasons can be checked that follow from what is published: too few partners, a
 model that cannot tell, and that a place whose records are withheld has no rate for the same reason. That one partner
 dominates, or that there is too little of something, shows in numbers that are not published; but whether one partner
-dominates is one decision for each place and role, and all tables must tell the same. Whoever is given all measurements
-can make the whole content again.
+dominates is one decision for each place and role, and all tables must tell the same. That no place follows from others
+can be checked as far as it rests on cover. Whoever is given all measurements can make the whole content again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from federation.taxonomy import AreaLevel, Family
 from server.release.content import are_of_the_roster
 from server.release.decide import (
     Gated,
+    contributions_of,
     corridors_of_one_partner,
     decide_corridors,
     decide_indicators,
@@ -29,16 +30,15 @@ from server.release.decide import (
     decide_records,
     decide_series,
     enough_labelled,
+    kept_back,
 )
 from server.release.derive import Trend
-from server.release.gate import REASONS, Coverage, Reasons, Withheld, declared_coverage, reason
+from server.release.gate import REASONS, Coverage, Reasons, code_of, declared_coverage, reason
 from server.release.nodes import BoolArray
 from server.release.rebuild import gated_of
 from server.release.series import SeriesWithheld
 
-_COVER, _DOMINATED, _RECORDS, _MODEL, _SIGNALS, _INSUFFICIENT = (1 + REASONS.index(name) for name in (
-    Withheld.TOO_FEW_PARTNERS, Withheld.ONE_PARTNER_DOMINATES, Withheld.TOO_FEW_RECORDS,
-    Withheld.MODEL_NOT_GOOD_ENOUGH, Withheld.TOO_FEW_SIGNALS, Withheld.INSUFFICIENT))
+_COVER, _DOMINATED, _RECORDS, _PROTECTS, _MODEL, _SIGNALS, _INSUFFICIENT = (code_of(one) for one in REASONS)
 Rows = list[dict[str, Any]]
 
 
@@ -55,12 +55,12 @@ def wrongly_decided(content: dict[str, Any], plan: StudyPlan) -> list[str]:
     coverage = declared_coverage(plan.roster, plan.statistics, gated.nodes.areas, partners=partners)
     usable = np.array([known.usable(plan.release.least_youden) for known in gated.calibrations])
     alone = gated.records == _DOMINATED
-    records = decide_records(plan, gated.nodes, coverage, alone)
+    records = decide_records(plan, gated.nodes, coverage, alone, contributions_of(plan, partners, None))
     rates = decide_rates(plan, gated.nodes, records, gated.calibrations)
     found = [*_few_labelled(content["calibration"], plan, gated),
              *_differ("nodes", content["nodes"], gated.records, records),
              *_differ("cells", content["cells"], gated.rates, rates),
-             *_of_places(content, gated), *_of_trends(content),
+             *_of_places(content, gated), *_of_complements(content, gated), *_of_trends(content),
              *_of_the_model("cells", content["cells"], gated.rates, usable)]
     if gated.indicators is not None:
         mix, rows = gated.indicators, content["indicators"]["cells"]
@@ -92,11 +92,11 @@ def _of_the_series(content: dict[str, Any], plan: StudyPlan, gated: Gated, cover
         return
     rows, said = content["series"]["cells"], gated.series.reasons
     # The newest decision about a place and role is that about the release's own records.
-    alone = (gated.records == _DOMINATED)[gated.nodes.at(AreaLevel(content["series"]["level"]))]
-    *earlier, newest = gated.series.running.one_partner
-    if (newest != alone).any():
-        yield "series: names other cells as one partner's in this release than the release itself"
-    series = replace(gated.series.running, one_partner=np.stack([*earlier, alone]))
+    records = kept_back(gated.records[gated.nodes.at(AreaLevel(content["series"]["level"]))])
+    *earlier, newest = gated.series.running.kept_back
+    if (newest != records).any():
+        yield "series: names other cells as kept back for a partner's sake in this release than the release itself"
+    series = replace(gated.series.running, kept_back=np.stack([*earlier, records]))
     again = decide_series(plan, series, gated.calibrations, coverage=coverage)
     yield from _differ("series", rows, said, again.reasons)
     yield from _of_the_model("series", rows, said, usable)
@@ -126,12 +126,22 @@ def _differ(table: str, rows: Rows, said: Reasons, again: Reasons) -> Iterator[s
 def _of_places(content: dict[str, Any], gated: Gated) -> Iterator[str]:
     """Records withheld for what is no reason of records, and rates withheld for other reasons than their records."""
     for row, stated in zip(content["nodes"], gated.records.ravel().tolist(), strict=True):
-        if stated > _RECORDS:
+        if stated > _PROTECTS:
             yield f"nodes: {_where(row)} is {reason(stated)}, which is no reason to withhold records"
     above = np.broadcast_to(gated.records[..., None], gated.rates.shape).ravel().tolist()
     for row, stated, node in zip(content["cells"], gated.rates.ravel().tolist(), above, strict=True):
-        if stated != 0 and (stated != node if node else stated <= _RECORDS):
+        if stated != 0 and (stated != node if node else stated <= _PROTECTS):
             yield f"cells: {_where(row)} is {reason(stated)}, and its records are {reason(node) or 'shown'}"
+
+
+def _of_complements(content: dict[str, Any], gated: Gated) -> Iterator[str]:
+    """Records withheld to protect another place of the country in that role, where there is none to protect."""
+    country = gated.nodes.countries()
+    protected = np.isin(gated.records, (_COVER, _DOMINATED))
+    some = np.stack([protected[country == one].any(axis=0) for one in country])
+    for row, stated, right in zip(content["nodes"], gated.records.ravel().tolist(), some.ravel().tolist(), strict=True):
+        if stated == _PROTECTS and not right:
+            yield f"nodes: {_where(row)} is {reason(stated)}, and no other place of its country is a partner's"
 
 
 def _of_rates(rows: Rows, said: Reasons, rates: Reasons) -> Iterator[str]:

@@ -21,7 +21,7 @@ from server.release.derive import (
     derive_lifts,
     lift_class,
 )
-from server.release.gate import REASONS, Withheld
+from server.release.gate import REASONS, Withheld, code_of
 from server.release.inputs import FloatArray
 
 CONFIDENCE: Final = 0.95
@@ -37,7 +37,7 @@ def status(code: int) -> Row:
     return {"status": "shown"} if code == 0 else {"status": "withheld", "reason": REASONS[code - 1].value}
 
 
-def code_of(row: Mapping[str, Any]) -> int:
+def code_in(row: Mapping[str, Any]) -> int:
     """The code of a row's status (`gate.Reasons`).
 
     Raises:
@@ -47,7 +47,7 @@ def code_of(row: Mapping[str, Any]) -> int:
         return 0
     if row["status"] != "withheld":
         raise ValueError(f"status is {row['status']!r}")
-    return 1 + REASONS.index(Withheld(row["reason"]))
+    return code_of(Withheld(row["reason"]))
 
 
 def per_records(value: float) -> float:

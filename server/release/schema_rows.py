@@ -233,10 +233,11 @@ class WithheldCorridor(_Pair, WithheldNumber):
 
 
 class SeriesCell(Form):
-    """A place in a role."""
+    """A place in a role, and why it was withheld in a release."""
 
     area: str
     role: RegionRole
+    reason: Literal[Withheld.ONE_PARTNER_DOMINATES, Withheld.PROTECTS_ANOTHER]
 
 
 class SeriesRelease(Form):
@@ -245,7 +246,7 @@ class SeriesRelease(Form):
     index: Count
     plan_sha256: Hex32
     noise_variance: Annotated[float, Field(gt=0.0)]
-    one_partner: tuple[SeriesCell, ...]
+    kept_back: tuple[SeriesCell, ...]
 
 
 class RunningCounts(Form):

@@ -19,10 +19,9 @@ import numpy.typing as npt
 from federation.privacy.series import decode_total, total_weights
 from federation.statistics import Measurements
 from federation.taxonomy import Family
-from server.release.nodes import BoolArray, FloatArray
+from server.release.gate import Reasons
+from server.release.nodes import FloatArray
 from server.series import SeriesMeasurement
-
-Reasons = npt.NDArray[np.int8]
 
 
 class SeriesWithheld(StrEnum):
@@ -43,13 +42,13 @@ class Running:
         variances: `t`, of the noise in each entry of a measurement.
         counts: `(t, A, R, 1 + T)`, w_1, …, w_t in units of 1 / `federation.privacy.series.SCALE` of a person; entry 0
             of the last axis is `reviewed`. NaN where withheld.
-        one_partner: `(t, A, R)`, whether one partner made up a cell in each release.
+        kept_back: `(t, A, R)`, the code of why a cell was withheld in each release, if one of `gate.KEPT_BACK`, or 0.
     """
 
     plans: tuple[str, ...]
     variances: tuple[float, ...]
     counts: FloatArray
-    one_partner: BoolArray
+    kept_back: Reasons
 
     @property
     def variance(self) -> float:
@@ -80,14 +79,16 @@ class GatedSeries:
     reasons: Reasons
 
 
-def running(measurements: Measurements, earlier: Sequence[SeriesMeasurement]) -> Running | SeriesWithheld:
+def running(measurements: Measurements, earlier: Sequence[SeriesMeasurement], kept_back: Reasons
+            ) -> Running | SeriesWithheld:
     """All releases of a series together, or why they cannot be added up.
 
     Args:
         measurements: of the newest, whose plan has a series.
         earlier: of those before it, as far as they are there.
+        kept_back: `(A, R)`, what the gate kept back of the newest.
     """
-    newest = SeriesMeasurement.of(measurements)
+    newest = SeriesMeasurement.of(measurements, kept_back)
     found = (*sorted(earlier, key=lambda one: one.index), newest)
     if [one.index for one in found] != list(range(1, newest.index + 1)):
         return SeriesWithheld.EARLIER_RELEASE_MISSING
@@ -98,4 +99,4 @@ def running(measurements: Measurements, earlier: Sequence[SeriesMeasurement]) ->
     shape = measurements.layout.blocks[Family.SERIES].shape
     return Running(plans=tuple(one.plan_sha256 for one in found), variances=tuple(one.variance for one in found),
                    counts=np.stack([one.values.reshape(shape) for one in found]).astype(np.float64),
-                   one_partner=np.stack([one.one_partner.reshape(shape[:2]) for one in found]))
+                   kept_back=np.stack([one.kept_back.reshape(shape[:2]) for one in found]))

@@ -1,22 +1,21 @@
 """Running totals as plain JSON values, and back: `series` of `release.json`.
 
     {name, index, level, status, reason?, noise_sd_total, threshold,
-     releases: [{index, plan_sha256, noise_variance, one_partner: [{area, role}]}],
+     releases: [{index, plan_sha256, noise_variance, kept_back: [{area, role, reason}]}],
      cells: [{area, role, task, status, reason?,
               measured: {reviewed: [w_1, ...], flagged: [w_1, ...]},
               total: {reviewed, reviewed_sd, flagged, flagged_sd}, unclipped: {rate, lower, upper}, display: {...}}]}
 
 Measured numbers and `noise_variance` are in units of 1 / `federation.privacy.series.SCALE` of a person and of its
-square, everything else is in people. `one_partner` names the cells that one partner made up in a release, of places
-that enough partners declared; their totals are withheld. A series that is withheld has a reason and no release, number
-or cell.
+square, everything else is in people. `kept_back` names the cells that were withheld in a release for one of
+`gate.KEPT_BACK`, of places that enough partners declared; their totals are withheld. A series that is withheld has a
+reason and no release, number or cell.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -28,12 +27,12 @@ from federation.statistics import TableLayout
 from federation.taxonomy import Family
 from server.release.calibration import Calibration
 from server.release.derive import derive_series
-from server.release.gate import REASONS, Withheld, count_threshold
-from server.release.rows import Row, code_of, display, per_records, status
+from server.release.gate import KEPT_BACK, Withheld, code_of, count_threshold, reason
+from server.release.rows import Row, code_in, display, per_records, status
 from server.release.series import GatedSeries, Running, SeriesWithheld
 from server.series import measured_variance
 
-_DOMINATED = 1 + REASONS.index(Withheld.ONE_PARTNER_DOMINATES)
+_KEPT_BACK = tuple(code_of(one) for one in KEPT_BACK)
 
 
 def series_content(plan: StudyPlan, gated: GatedSeries | SeriesWithheld | None,
@@ -49,9 +48,11 @@ def series_content(plan: StudyPlan, gated: GatedSeries | SeriesWithheld | None,
     made, variance = gated.running, gated.running.variance
     cells = [{"area": area, "role": role.value} for area in TableLayout(plan).areas.codes(spec.level)
              for role in plan.statistics.roles]
-    alone = (made.one_partner & (gated.reasons[..., 0] == _DOMINATED)).reshape(len(made.plans), -1)
-    releases = [{"index": i, "plan_sha256": digest, "noise_variance": each, "one_partner": list(compress(cells, those))}
-                for i, (digest, each, those) in enumerate(zip(made.plans, made.variances, alone, strict=True), start=1)]
+    kept = np.where(np.isin(gated.reasons[..., 0], _KEPT_BACK), made.kept_back, 0).reshape(len(made.plans), -1)
+    releases = [{"index": i, "plan_sha256": digest, "noise_variance": each,
+                 "kept_back": [{**cell, "reason": why} for cell, code in zip(cells, those.tolist(), strict=True)
+                               if (why := reason(code))]}
+                for i, (digest, each, those) in enumerate(zip(made.plans, made.variances, kept, strict=True), start=1)]
     return {**said, "status": "shown", "releases": releases, "noise_sd_total": round(math.sqrt(variance), 3),
             "threshold": count_threshold(minimum_count=plan.release.minimum_count, noise_variance=variance,
                                          false_publication=plan.release.false_publication),
@@ -99,16 +100,16 @@ def series_of(content: dict[str, Any], plan: StudyPlan) -> GatedSeries | SeriesW
     if not all(math.isfinite(variance) and variance > 0 for variance in variances):
         raise ValueError("series: noise_variance is not a number above 0")
     shape = TableLayout(plan).blocks[Family.SERIES].shape
-    reasons = np.array([code_of(row) for row in said["cells"]], dtype=np.int8).reshape(*shape[:2], shape[2] - 1)
+    reasons = np.array([code_in(row) for row in said["cells"]], dtype=np.int8).reshape(*shape[:2], shape[2] - 1)
     counts = np.full((spec.index, *shape), math.nan)
     for row, (a, r, t) in zip(said["cells"], np.ndindex(reasons.shape), strict=True):
         if row["status"] == "shown":
             counts[:, a, r, 0], counts[:, a, r, 1 + t] = row["measured"]["reviewed"], row["measured"]["flagged"]
     places, roles = TableLayout(plan).areas.codes(spec.level), [role.value for role in plan.statistics.roles]
-    one_partner = np.zeros((spec.index, *shape[:2]), dtype=bool)
+    kept_back = np.zeros((spec.index, *shape[:2]), dtype=np.int8)
     for t, one in enumerate(said["releases"]):
-        for cell in one["one_partner"]:
-            one_partner[t, places.index(cell["area"]), roles.index(cell["role"])] = True
+        for cell in one["kept_back"]:
+            kept_back[t, places.index(cell["area"]), roles.index(cell["role"])] = code_of(Withheld(cell["reason"]))
     return GatedSeries(reasons=reasons, running=Running(
         plans=(*(one["plan_sha256"] for one in earlier), plan.sha256), variances=variances, counts=counts,
-        one_partner=one_partner))
+        kept_back=kept_back))

@@ -44,6 +44,7 @@ REASONS: Final = {
     "too_few_partners": "too few partners, or of too few kinds, cover this place",
     "one_partner_dominates": "most of the records come from one partner",
     "too_few_records": "too few records to publish safely",
+    "protects_another": "with it, another place that is withheld for a partner’s sake could be worked out",
     "model_not_good_enough": "the model errs too often on this signal",
     "too_few_signals": "too few signals to publish safely",
     "insufficient": "the interval is too wide to mean anything",

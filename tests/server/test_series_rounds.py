@@ -33,6 +33,7 @@ from federation.statistics import Measurements, TableLayout
 from federation.taxonomy import AreaLevel, Family
 from server.coordinator import CoordinatorHome
 from server.release.content import Facts, build_content
+from server.release.decide import kept_back_of
 from server.rounds import RoundLoop, StudyOutcome
 from server.series import SeriesMeasurement
 from simulations.grid import InProcessGrid
@@ -315,30 +316,34 @@ def test_what_is_kept_of_a_release_is_what_was_measured(tmp_path: Path) -> None:
     path = study.home.path / "series" / "borders" / "1.json"
     assert path.stat().st_mode & 0o777 == 0o600
     kept = json.loads(path.read_bytes())
-    assert set(kept) == {"plan_sha256", "tables_sha256", "partners", "values", "variance", "one_partner"}
+    assert set(kept) == {"plan_sha256", "tables_sha256", "partners", "values", "variance", "kept_back"}
     assert kept["plan_sha256"] == study.plans[0].sha256
     assert kept["partners"] == ["partner-0", "partner-1", "partner-2"]
     assert kept["values"] == measured.table(Family.SERIES).ravel().tolist()
     assert kept["variance"] == pytest.approx(3 * (NOISE * SCALE) ** 2, rel=1e-6)
     one, = study.home.series.earlier(plan_of(2).statistics.series)
-    expected = SeriesMeasurement.of(measured)
+    expected = SeriesMeasurement.of(measured, kept_back_of(measured))
     assert (one.index, one.plan_sha256, one.tables_sha256, one.partners, one.variance) == (
         1, expected.plan_sha256, expected.tables_sha256, expected.partners, expected.variance)
     np.testing.assert_array_equal(one.values, expected.values)
-    np.testing.assert_array_equal(one.one_partner, expected.one_partner)
+    np.testing.assert_array_equal(one.kept_back, expected.kept_back)
     assert study.home.series.earlier(None) == ()
     assert study.home.series.earlier(plan_of(1).statistics.series) == ()
 
 
 @pytest.mark.parametrize("damage", [
     b"", b"[]", b"{}", b'{"plan_sha256": 1}', {"variance": 0.0}, {"variance": -1.0}, {"values": [1.5]},
-    {"partners": []}, {"values": [2**53 + 1]}, {"plan_sha256": "x"}, {"more": 1},
+    {"partners": []}, {"kept_back": ["x"]}, {"kept_back": ["too_few_records"]},
+    {"values": [2**53 + 1]}, {"plan_sha256": "x"}, {"more": 1},
 ], ids=str)
 def test_a_damaged_archive_is_told_and_not_added_up(tmp_path: Path, damage: Any) -> None:
     archive = CoordinatorHome.create(tmp_path, key=COORDINATOR).series
     layout = TableLayout(plan_of(1))
-    archive.keep(Measurements(layout=layout, values=layout.empty(), variances=dict.fromkeys(layout.blocks, 4.0),
-                              partners=("partner-0",)))
+    measured = Measurements(layout=layout, values=layout.empty(), variances=dict.fromkeys(layout.blocks, 4.0),
+                            partners=("partner-0",))
+    spec = plan_of(1).statistics.series
+    assert spec is not None
+    archive.keep(spec, SeriesMeasurement.of(measured, kept_back_of(measured)))
     path = tmp_path / "series" / "borders" / "1.json"
     text = damage if isinstance(damage, bytes) else json.dumps(json.loads(path.read_bytes()) | damage).encode()
     path.write_bytes(text)
@@ -353,7 +358,7 @@ def test_a_plan_without_a_series_leaves_no_book_and_no_archive(tmp_path: Path) -
     assert not (study.home.path / "series").exists()
     assert study.content()["series"] is None
     with pytest.raises(ValueError, match="no series"):
-        SeriesMeasurement.of(study.outcomes[0].measurements)
+        kept_back_of(study.outcomes[0].measurements)
 
 
 def test_rules_without_series_decline_it(tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """The gates of a release, each on the code as it is and on its mutants: what was found, and whether it had to be.
 
-(a) final values, (b) differencing, (c) reconstruction, (d) a classifier, (e) coverage of intervals: privacy.md 6. The
-tests run them small, `python -m simulations.releases.attacks` at length.
+(a) final values, (b) differencing, (c) reconstruction, (d) a classifier, (e) coverage of intervals: privacy.md 6. And
+(f) margins: of what is withheld to protect partners. The tests run them small, `python -m simulations.releases.attacks`
+at length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,7 @@ from federation.errors import InputError
 from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.randomness import RandomStream
-from simulations.releases.attacks import classifier, coverage, differencing, floating, reconstruction
+from simulations.releases.attacks import classifier, coverage, differencing, floating, margins, reconstruction
 from simulations.releases.attacks.bounds import Bound
 from simulations.releases.attacks.equations import Contents
 from simulations.releases.attacks.pairs import Pair, pairs
@@ -40,6 +41,7 @@ class Size:
         pairs: for the classifier; all if empty.
         people: worlds for reconstruction.
         studied, forgotten: releases for coverage, as it is and of mutants.
+        worlds: for margins.
     """
 
     releases: int
@@ -50,14 +52,15 @@ class Size:
     people: Sequence[tuple[int, ...]]
     studied: int
     forgotten: int
+    worlds: int
 
 
 SMALL = Size(releases=100_000, neighbours=("somebody in every table",), values=40, contents=32, studied=60,
-             forgotten=25, people=(reconstruction.PEOPLE,), pairs=(
+             forgotten=25, worlds=60, people=(reconstruction.PEOPLE,), pairs=(
     "the only person of a federation without people", "everything", "at the threshold of signals",
     "in a protected region", "a record id that is taken"))
 LARGE = Size(releases=1_000_000, neighbours=(), values=400, contents=200, pairs=(), studied=1000, forgotten=100,
-             people=(reconstruction.PEOPLE, (3000, 60, 700, 30), (100, 90, 80, 40), (20, 15, 10, 5)))
+             worlds=1000, people=(reconstruction.PEOPLE, (3000, 60, 700, 30), (100, 90, 80, 40), (20, 15, 10, 5)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,10 +200,19 @@ def intervals(lab: Lab, size: Size) -> Iterator[Line]:
         yield Line(gate="coverage", build=name, found=_held(missed or held), passed=bool(missed))
 
 
+def differences_of_places(lab: Lab, size: Size) -> Iterator[Line]:
+    """(f) Places less their parts."""
+    for name, leak in {AS_IT_IS: nullcontext, **margins.LEAKS}.items():
+        found = margins.worked_out(worlds=size.worlds, seed=lab.seed, leak=leak)
+        yield Line(gate="margins", build=name, passed=(found > 0) != (name == AS_IT_IS),
+                   found=f"a partner's figures worked out in {found} of {size.worlds} worlds")
+
+
 Gate = Callable[[Lab, Size], Iterator[Line]]
 GATES: Mapping[str, Sequence[Gate]] = {
     "final values": (final_values, refused_values), "differencing": (differences, differences_in_secure_sums),
-    "reconstruction": (reconstructions,), "classifier": (guesses,), "coverage": (intervals,)}
+    "reconstruction": (reconstructions,), "classifier": (guesses,), "coverage": (intervals,),
+    "margins": (differences_of_places,)}
 
 
 def _said(bound: Bound) -> str:

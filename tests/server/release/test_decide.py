@@ -68,7 +68,7 @@ def test_records_of_a_place_and_role_at_the_threshold_of_its_level(family: Famil
 def test_a_rate_is_withheld_alone_and_its_records_stay() -> None:
     gated = RICH.but(Family.REGIONS, (3, 0, 2), 100).gated()
     assert why(gated.rates) == {"too_few_signals": 1}
-    assert gated.rates[AT["XA-04"], 0].tolist() == [0, 5]
+    assert gated.rates[AT["XA-04"], 0].tolist() == [0, 6]
     assert np.isnan(gated.nodes.flagged).sum() == 1
     assert not np.isnan(gated.nodes.reviewed).any()
     assert not gated.records.any()
@@ -78,7 +78,7 @@ def test_a_rate_above_all_records_says_nothing() -> None:
     gated = RICH.but(Family.REGIONS, (3, 0, 1), 4000).gated()
     assert why(gated.rates) == {"insufficient": 1}
     gated = RICH.but(Family.REGIONS, (3, 0), [110, 110, 110]).gated()
-    assert gated.rates[AT["XA-04"], 0].tolist() == [6, 6]
+    assert gated.rates[AT["XA-04"], 0].tolist() == [7, 7]
 
 
 # The model
@@ -91,7 +91,7 @@ def confusion(tn: int, fp: int, fn: int, tp: int) -> Gated:
 def test_a_model_that_cannot_tell_withholds_its_task_everywhere() -> None:
     gated = confusion(1900, 100, 700, 300)
     assert why(gated.rates) == {"model_not_good_enough": 26}
-    assert (gated.rates[..., 1] == 4).all()
+    assert (gated.rates[..., 1] == 5).all()
     assert not gated.records.any()
     assert why(gated.indicators.cells) == {"model_not_good_enough": 4}  # type: ignore[union-attr]
     assert why(gated.corridors.reasons) == {"model_not_good_enough": 2}  # type: ignore[union-attr]
@@ -107,7 +107,7 @@ def test_too_few_labelled_people_of_either_kind(counts: tuple[int, int, int, int
     known = gated.calibrations[1]
     assert [np.isnan(count) for count in (known.tn, known.fp, known.fn, known.tp)] == [few] * 4
     if few:
-        assert (gated.rates[..., 1] == 4).all()
+        assert (gated.rates[..., 1] == 5).all()
     assert not gated.rates[..., 0].any()
 
 
@@ -142,11 +142,14 @@ def test_what_too_few_declared_is_withheld_with_all_that_is_in_it() -> None:
     plan = make_plan(coverage=[REGIONS, rest, [*north[:2], *rest], [north[0], *rest]])
     gated = RICH.under(plan).gated()
     # Region 1: partners of three kinds; region 2: two partners; the whole north: three.
-    assert {NODES.areas[i].code for i in np.flatnonzero(gated.records[:, 0])} == {"XA-02", "XA-03"}
-    assert why(gated.records) == {"too_few_partners": 4}
+    assert {NODES.areas[i].code for i in np.flatnonzero(gated.records[:, 0])} == {"XA-01", "XA-02", "XA-03"}
+    # The north less region 1 is what two partners cover.
+    assert why(gated.records) == {"too_few_partners": 4, "protects_another": 2}
     plan = make_plan(coverage=[REGIONS, rest, REGIONS, rest])
     gated = RICH.under(plan).gated()
-    assert {NODES.areas[i].code for i in np.flatnonzero(gated.records[:, 0])} == {*north, "XA:north"}
+    assert {NODES.areas[i].code for i in np.flatnonzero(gated.records[:, 0] == 1)} == {*north, "XA:north"}
+    # The country less the south is the north, and so is the country less all regions of the south.
+    assert {NODES.areas[i].code for i in np.flatnonzero(gated.records[:, 0] == 4)} == {"XA:south", "XA-04"}
     assert (gated.rates[gated.records == 1] == 1).all()
     assert gated.corridors.reasons.tolist() == [[1, 1], [0, 0]]  # type: ignore[union-attr]
     assert not gated.indicators.cells.any()  # type: ignore[union-attr]
@@ -181,7 +184,7 @@ def test_what_one_partner_makes_up_is_withheld_wherever_it_is() -> None:
 def test_the_mix_is_judged_at_its_own_level(level: AreaLevel) -> None:
     world = rich(make_plan(indicators=level)).but(Family.DOMINANCE, 0, [5000, 0, 0, 0])
     cells = world.gated().indicators.cells[:, 0, 0]  # type: ignore[union-attr]
-    expected = {AreaLevel.REGION: [2, *[0] * 7], AreaLevel.SUPER_REGION: [0, 0, 0], AreaLevel.COUNTRY: [0, 0]}
+    expected = {AreaLevel.REGION: [2, 4, 4, *[0] * 5], AreaLevel.SUPER_REGION: [0, 0, 0], AreaLevel.COUNTRY: [0, 0]}
     assert cells.tolist() == expected[level]
 
 
@@ -190,9 +193,11 @@ def test_a_cell_that_is_one_partners_is_withheld_though_other_roles_balance_its_
     world = rich(make_plan(indicators=AreaLevel.REGION)).but(Family.DOMINANCE, (0, role), [2000, 0, 0, 0])
     world = world.but(Family.DOMINANCE, (0, 1 - role), [0, 700, 700, 600])
     gated = world.gated()
-    assert [*zip(*(each.tolist() for each in np.nonzero(gated.records)), strict=True)] == [(AT["XA-01"], role)]
+    assert [*zip(*(each.tolist() for each in np.nonzero(gated.records)), strict=True)] == [
+        (AT["XA-01"], role), (AT["XA-02"], role)]
     assert (gated.rates[AT["XA-01"], role] == 2).all()
-    assert why(gated.indicators.cells) == {"one_partner_dominates": 2}  # type: ignore[union-attr]
+    assert why(gated.indicators.cells) == {  # type: ignore[union-attr]
+        "one_partner_dominates": 2, "protects_another": 2}
     assert (gated.indicators.cells[0, role] == 2).all()  # type: ignore[union-attr]
 
 
@@ -216,7 +221,7 @@ def mix(index: Any, value: Any) -> Callable[[], Gated]:
     return lambda: RICH.but(Family.INDICATORS, (1, 0, 1, *index), value).gated()
 
 
-@pytest.mark.parametrize(("side", "code"), [(0, 3), (1, 5)])
+@pytest.mark.parametrize(("side", "code"), [(0, 3), (1, 6)])
 def test_a_mix_needs_enough_people_on_either_side(side: int, code: int) -> None:
     assert mix((side, 0), 197)().indicators.cells[1, 0, 1] == 0  # type: ignore[union-attr]
     found = mix((side, 0), 196)().indicators
@@ -236,7 +241,7 @@ def test_a_mix_is_shown_only_where_its_rate_is() -> None:
     found = world.gated().indicators
     assert found is not None
     assert why(found.cells) == {"too_few_signals": 1}
-    assert found.cells[0, 0].tolist() == [5, 0]
+    assert found.cells[0, 0].tolist() == [6, 0]
     assert np.isnan(found.counts[0, 0, 0]).all()
     few = world.but(Family.REGIONS, (0, 0, 0), 40).gated().indicators
     assert few is not None
@@ -253,7 +258,7 @@ def test_a_lift_needs_enough_people_with_its_indicator_on_both_sides_together() 
     assert enough is not None
     assert few is not None
     assert not enough.lifts.any()
-    assert few.lifts[1, 0, 1].tolist() == [0, 6]
+    assert few.lifts[1, 0, 1].tolist() == [0, 7]
     assert np.isnan(few.counts[1, 0, 1, :, 2]).all()
     assert np.isnan(few.counts).sum() == 2
     assert not few.cells.any()
@@ -263,7 +268,7 @@ def test_a_lift_without_bound_is_withheld_alone() -> None:
     # Nobody of the others has it: the ratio has no upper end.
     found = mix((0, 1), 0)().indicators
     assert found is not None
-    assert found.lifts[1, 0, 1].tolist() == [6, 0]
+    assert found.lifts[1, 0, 1].tolist() == [7, 0]
     assert (found.lifts != 0).sum() == 1
 
 
@@ -273,7 +278,7 @@ def test_a_lift_below_zero_is_withheld() -> None:
     assert found is not None
     _, lower, upper = lift_interval(-400, 1500, 800, 8000, variance=6400.0)
     assert lower < upper < 0.0
-    assert found.lifts[1, 0, 1].tolist() == [6, 0]
+    assert found.lifts[1, 0, 1].tolist() == [7, 0]
 
 
 @pytest.mark.parametrize(("others", "shown"), [(240, True), (239, False)])
@@ -282,7 +287,7 @@ def test_a_lift_needs_an_indicator_that_is_surely_there_among_the_others(others:
     assert np.isfinite(lift_interval(450, 1500, 239, 8000, variance=6400.0).upper)
     found = mix((0, 1), others)().indicators
     assert found is not None
-    assert found.lifts[1, 0, 1].tolist() == [0 if shown else 6, 0]
+    assert found.lifts[1, 0, 1].tolist() == [0 if shown else 7, 0]
 
 
 def test_a_rare_indicator_is_seldom_said_to_be_more_often_flagged() -> None:
@@ -310,7 +315,7 @@ def test_a_corridor_needs_enough_records_and_signals() -> None:
     assert np.isnan(few.counts[0]).all()
     quiet = RICH.but(Family.CORRIDORS, (1, 2), 90).gated().corridors
     assert quiet is not None
-    assert quiet.reasons.tolist() == [[0, 0], [0, 5]]
+    assert quiet.reasons.tolist() == [[0, 0], [0, 6]]
     # The records of the pair are shown with its other task.
     assert quiet.counts[1].tolist()[:2] == [900, 300]
     assert np.isnan(quiet.counts[1, 2])

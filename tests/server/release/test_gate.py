@@ -18,6 +18,7 @@ from server.release.gate import (
     WIDEST_INTERVAL,
     Reasons,
     Withheld,
+    code_of,
     corridor_coverage,
     count_threshold,
     covered,
@@ -40,9 +41,10 @@ NAMES = tuple(entry.name for entry in PLAN.roster)
 
 def test_reasons_are_closed_and_the_public_one_comes_first() -> None:
     assert [each.value for each in REASONS] == [
-        "too_few_partners", "one_partner_dominates", "too_few_records", "model_not_good_enough", "too_few_signals",
-        "insufficient"]
-    assert [reason(code) for code in range(7)] == [None, *REASONS]
+        "too_few_partners", "one_partner_dominates", "too_few_records", "protects_another", "model_not_good_enough",
+        "too_few_signals", "insufficient"]
+    assert [reason(code) for code in range(8)] == [None, *REASONS]
+    assert [code_of(reason(code)) for code in range(8)] == list(range(8))
 
 
 @given(st.lists(st.sampled_from(REASONS), unique=True), st.randoms())
@@ -57,7 +59,7 @@ def test_the_first_reason_speaks_in_whatever_order_they_are_given(failing: list[
 def test_rules_of_places_are_spread_over_roles_and_tasks() -> None:
     found = first_failed({Withheld.TOO_FEW_PARTNERS: np.array([True, False])[:, None],
                           Withheld.TOO_FEW_SIGNALS: np.array([[True, False], [False, True]])}, (2, 2))
-    assert found.tolist() == [[1, 1], [0, 5]]
+    assert found.tolist() == [[1, 1], [0, 6]]
 
 
 # Thresholds
@@ -286,4 +288,4 @@ def test_no_nan_passes_as_a_rate(name: str, why: Withheld) -> None:
 def test_tasks_are_judged_each_by_itself() -> None:
     full = {name: np.full((2, 1, 2), each) for name, each in FIGURES.items()}
     found = rate_reasons(np.zeros((2, 1, 2), dtype=np.int8), usable=np.array([True, False]), rule=RULE, **full)
-    assert found.tolist() == [[[0, 4]], [[0, 4]]]
+    assert found.tolist() == [[[0, 5]], [[0, 5]]]

@@ -85,7 +85,9 @@ def test_too_few_partners_shown() -> None:
     found = wrongly_decided(gate_without(world, "cover"), world.plan)
     assert "nodes: XA-01 destination is shown, and the rule says too_few_partners" in found
     assert "cells: XA-01 destination distress is shown, and the rule says too_few_partners" in found
-    assert len(found) == 6
+    # And with it XA-02, which keeps it from being worked out.
+    assert len(found) == 12
+    assert all("XA-01" in line or "XA-02" in line for line in found)
 
 
 @pytest.mark.parametrize("table", ["indicators", "corridors"])

@@ -10,7 +10,7 @@ import pytest
 
 from federation.taxonomy import AreaLevel, Family
 from server.release.gate import REASONS
-from server.release.rows import code_of, display, per_records, status
+from server.release.rows import code_in, display, per_records, status
 from tests.server.release.counted import make_plan, noisy, rich, row
 
 PLAN = make_plan()
@@ -47,7 +47,7 @@ def all_rows(content: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("code", range(7))
 def test_a_status_is_read_back(code: int) -> None:
-    assert code_of(status(code)) == code
+    assert code_in(status(code)) == code
     assert status(0) == {"status": "shown"}
 
 
@@ -55,12 +55,12 @@ def test_a_status_is_read_back(code: int) -> None:
     {"status": "shown", "reason": "insufficient"}, {"status": "hidden"}, {"status": "withheld", "reason": "because"}])
 def test_a_status_that_is_none_is_refused(bad: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"."):
-        code_of(bad)
+        code_in(bad)
 
 
 def test_a_withheld_row_without_reason_is_refused() -> None:
     with pytest.raises(KeyError):
-        code_of({"status": "withheld"})
+        code_in({"status": "withheld"})
 
 
 @pytest.mark.parametrize("seed", range(6))

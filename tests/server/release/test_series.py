@@ -25,7 +25,7 @@ from federation.statistics import series_tables_sha256
 from federation.taxonomy import AreaLevel, Family, RegionRole, Task
 from server.release import decide, promise
 from server.release.content import build_content
-from server.release.decide import apply_gate, thresholds_of
+from server.release.decide import apply_gate, kept_back_of, thresholds_of
 from server.release.gate import count_threshold
 from server.release.rebuild import gated_of, rebuild
 from server.release.recheck import unlike_before, unlike_measured, wrongly_decided
@@ -64,7 +64,7 @@ def measured(plan: StudyPlan, values: IntArray, index: int, **changes: Any) -> S
         "index": index, "plan_sha256": f"{index:064x}", "tables_sha256": series_tables_sha256(plan),
         "partners": partners, "values": values.ravel(),
         "variance": measured_variance(table_variances(plan, len(partners))),
-        "one_partner": np.zeros(people(plan)[..., 0].size, dtype=bool), **changes})
+        "kept_back": np.zeros(people(plan)[..., 0].size, dtype=np.int8), **changes})
 
 
 def series_of(plan: StudyPlan, new: Sequence[IntArray], *, seed: int | None = None,
@@ -77,6 +77,14 @@ def series_of(plan: StudyPlan, new: Sequence[IntArray], *, seed: int | None = No
         sums = [one + np.rint(rng.normal(0.0, sd, one.shape)).astype(np.int64) for one in sums]
     return (rich(plan).but(SERIES, ..., sums[-1]),
             tuple(measured(plan, one, index) for index, one in enumerate(sums[:-1], start=1)))
+
+
+NOTHING = np.zeros((3, 2), dtype=np.int8)
+"""Kept back for a partner's sake."""
+
+
+def kept_of(world: World) -> SeriesMeasurement:
+    return SeriesMeasurement.of(world.measurements(), kept_back_of(world.measurements()))
 
 
 def content_of(world: World, earlier: Sequence[SeriesMeasurement] = (), previous: Content | None = None) -> Content:
@@ -143,7 +151,7 @@ def test_the_stated_deviation_is_that_of_drawn_noise(releases: int) -> None:
     errors: list[float] = []
     for seed in range(60):
         world, earlier = series_of(plan, new, seed=seed)
-        made = running(world.measurements(), earlier)
+        made = running(world.measurements(), earlier, np.zeros((8, 2), dtype=np.int8))
         assert not isinstance(made, SeriesWithheld)
         errors.extend((made.totals() - sum(new)).ravel())
     assert np.std(errors) == pytest.approx(math.sqrt(made.variance), rel=0.06)
@@ -154,7 +162,7 @@ def test_releases_with_other_noise_are_weighed_with_it() -> None:
     plan = plan_of(3)
     world, earlier = series_of(plan, [people(plan)] * 3)
     mixed = (replace(earlier[0], variance=9.0e6), replace(earlier[1], variance=1.0e8))
-    made = running(world.measurements(), mixed)
+    made = running(world.measurements(), mixed, NOTHING)
     assert not isinstance(made, SeriesWithheld)
     weights, newest = total_weights(3), table_variances(plan, 4)[SERIES]
     assert made.variance == pytest.approx(weights[0] ** 2 * 9.0e6 + weights[1] ** 2 * 1.0e8 + weights[2] ** 2 * newest)
@@ -204,7 +212,8 @@ def test_a_place_that_too_few_partners_declared_is_withheld() -> None:
     plan = plan_of(2, coverage=[REGIONS, REGIONS[3:], REGIONS, REGIONS[3:]])
     content = shown_of(plan, [people(plan)] * 2)
     assert {key[0] for key, why in reasons(content).items() if why == "too_few_partners"} == {NORTH.code}
-    assert {why for key, why in reasons(content).items() if key[0] != NORTH.code} == {None}
+    assert {why for key, why in reasons(content).items() if key[0] == SOUTH.code} == {"protects_another"}
+    assert {why for key, why in reasons(content).items() if key[0] == "XB:whole"} == {None}
     assert wrongly_decided(content, plan) == []
 
 
@@ -214,7 +223,7 @@ def test_what_too_few_covered_in_an_earlier_release_is_in_no_total() -> None:
     world, _ = series_of(first, [people(first)])
     before = world.content()
     assert row(before["series"]["cells"], "XA-01", "origin", "distress")["reason"] == "too_few_partners"
-    earlier = SeriesMeasurement.of(world.measurements())
+    earlier = kept_of(world)
     world, _ = series_of(second, [people(second)] * 2)
     assert content_of(world, (earlier,))["series"]["reason"] == "tables_changed"
     # Somebody who shows it all the same is found by the release before.
@@ -233,16 +242,16 @@ def test_a_place_that_one_partner_makes_up_is_withheld() -> None:
 def test_a_total_with_people_of_a_release_that_one_partner_made_up_is_withheld_from_then_on() -> None:
     # All of XA:south that are destinations were one partner's in the first release; the two since are balanced.
     first = series_of(plan_of(1), [people(PLAN)])[0].but(Family.DOMINANCE, ([3, 4, 5], 1), [9000, 0, 0, 0])
-    content = content_of(WORLD, (SeriesMeasurement.of(first.measurements()), EARLIER[1]))
+    content = content_of(WORLD, (kept_of(first), EARLIER[1]))
     assert {key[:2] for key, why in reasons(content).items() if why == "one_partner_dominates"} == {
         (SOUTH.code, "destination")}
-    assert [one["one_partner"] for one in content["series"]["releases"]] == [
-        [{"area": SOUTH.code, "role": "destination"}], [], []]
+    assert [one["kept_back"] for one in content["series"]["releases"]] == [
+        [{"area": SOUTH.code, "role": "destination", "reason": "one_partner_dominates"}], [], []]
     assert wrongly_decided(content, PLAN) == []
     assert canonical_json(rebuild(content, PLAN, None)) == canonical_json(content)
     # The release before has said which cells those were.
     changed, previous = deepcopy(content), content_of(first)
-    changed["series"]["releases"][0]["one_partner"] = []
+    changed["series"]["releases"][0]["kept_back"] = []
     assert unlike_before(content, previous) == []
     assert unlike_before(changed, previous) == ["series: names other earlier measurements than the release before"]
     assert wrongly_decided(changed, PLAN)
@@ -445,13 +454,13 @@ def test_a_reason_that_is_none_is_found(why: str, words: str) -> None:
 def test_a_place_that_one_partner_makes_up_has_no_total_either() -> None:
     world, earlier = series_of(PLAN, [people(PLAN)] * 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(decide, "running", lambda *args: replace(WHOLE, one_partner=np.zeros_like(WHOLE.one_partner)))
+        patch.setattr(decide, "running", lambda *args: replace(WHOLE, kept_back=np.zeros_like(WHOLE.kept_back)))
         content = content_of(world.but(Family.DOMINANCE, [3, 4, 5], [9000, 0, 0, 0]), earlier)
     found = wrongly_decided(content, PLAN)
     assert "series: XA:south origin distress is shown, and the rule says one_partner_dominates" in found
 
 
-WHOLE = running(WORLD.measurements(), EARLIER)
+WHOLE = running(WORLD.measurements(), EARLIER, NOTHING)
 assert not isinstance(WHOLE, SeriesWithheld)
 
 

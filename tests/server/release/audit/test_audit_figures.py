@@ -170,7 +170,8 @@ def hidden_dominance(content: dict[str, Any]) -> None:
     """Show a whole place that is one partner's."""
     place = a_cell(content, "withheld", reason="one_partner_dominates")["area"]
     for cell in content["cells"]:
-        if cell["area"] == place:
+        # With it, what was withheld for its sake.
+        if cell["area"] == place or cell.get("reason") == "protects_another":
             shown_again(content, cell, flagged=300)
     derived_again(content)
 
