@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from federation.plan import StudyPlan
 from federation.privacy.units import up
 from server.release import words
+from server.release.boundaries import has_boundaries
 
 Content = Mapping[str, Any]
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -30,7 +31,19 @@ def reading_guide(content: Content) -> bytes:
     hidden = [area["name"].translate(_MARKDOWN) for area in content["areas"] if area["status"] == "protected"]
     roles = {role: explained for role, (_, explained) in words.ROLES.items()}
     return _rendered("reading-guide.md.j2", content=_escaped(content), hidden=hidden, roles=roles,
-                     reasons=words.REASONS)
+                     reasons=words.REASONS, leans_high=words.LEANS_HIGH, empty=dict(_empty(content)))
+
+
+def _empty(content: Content) -> Iterator[tuple[str, str]]:
+    """The files of a release that have no row or region at all, and why."""
+    series = content["series"]
+    drawn = any(has_boundaries(area["code"]) for area in content["areas"] if area["level"] == "region")
+    for name, has_any in (("indicators.csv", content["indicators"] is not None), ("totals.csv", series is not None),
+                          ("corridors.csv", bool(content["corridors"])), ("regions.geojson", drawn)):
+        if not has_any:
+            yield name, words.EMPTY[name]
+    if series is not None and series["status"] == "withheld":
+        yield "totals.csv", f"the series is withheld, as {words.SERIES_REASONS[series['reason']]}"
 
 
 def _kinds(content: Content, plan: StudyPlan) -> Iterator[tuple[str, int, str]]:

@@ -105,7 +105,7 @@ def render_page(content: Json, *, release_sha256: str) -> bytes:
         content=content, release_sha256=release_sha256, label=label, css=sheet, style_hash=style_hash(sheet),
         files=FILES, invented=all(is_user_assigned(country) for country in index.countries),
         compact=index.compact, drawings=drawings.values(), pair={"origin", "destination"} <= set(index.roles),
-        roles=[(role, words.ROLES[role][0]) for role in index.roles], bands=words.BANDS,
+        roles=[(role, words.ROLES[role][0]) for role in index.roles], bands=words.BANDS, leans_high=words.LEANS_HIGH,
         kinds=[(kind.value, *words.KINDS[kind.value]) for kind in PartnerKind],
         tasks=[_task(index, drawings, task, number) for number, task in enumerate(index.tasks)],
         mix=indicators.mix(index, names), corridors=corridors.corridors(index), steps=corridors.steps(index),

@@ -27,12 +27,17 @@ KINDS: Final = {"platform": ("platform", "platforms"), "ngo": ("NGO", "NGOs"), "
 LEVELS: Final = {"country": ("country", "countries"), "super_region": ("super-region", "super-regions"),
                  "region": ("region", "regions")}
 BANDS: Final = {
-    "high": ("▲", "high", "above the country’s rate"),
-    "medium": ("◆", "medium", "close to the country’s rate"),
-    "low": ("▼", "low", "below the country’s rate"),
-    "insufficient": ("○", "insufficient", "cannot be told apart from the country’s rate"),
+    "high": ("▲", "high", "clearly above the country’s"),
+    "medium": ("◆", "medium", "neither clearly above nor clearly below the country’s"),
+    "low": ("▼", "low", "clearly below the country’s"),
+    "insufficient": ("○", "insufficient", "cannot be compared with the country’s"),
 }
-"""Mark on a map, name and meaning. The mark and the name say it without colour."""
+"""Mark on a map, name, and what it says of the rate (`derive.Band`). The mark and the name say it without colour."""
+LEANS_HIGH: Final = (
+    "A place whose signals are about at the threshold is shown if noise and luck made them look many, and withheld if "
+    "they made them look few. So what is shown is more often too high than too low: by much where few places are "
+    "shown, hardly where most are (docs/releases.md).")
+"""Winner's curse: a threshold on a noisy number selects for the noise that raised it."""
 TRENDS: Final = {"rose": "rose", "fell": "fell", "no_clear_change": "no clear change"}
 LIFTS: Final = {"more_often": "more often", "less_often": "less often", "no_clear_difference": "no clear difference"}
 REASONS: Final = {
@@ -50,6 +55,13 @@ SERIES_REASONS: Final = {
     "tables_changed": "places, roles, signals or declared regions are not those of an earlier release of the series",
     "partners_changed": "the partners are not those of an earlier release of the series",
 }
+EMPTY: Final = {
+    "indicators.csv": "the plan counts no indicators",
+    "corridors.csv": "the plan lists no pairs of places",
+    "totals.csv": "the study is no release of a series",
+    "regions.geojson": "no region of the study has a boundary that is known, as is so for invented places",
+}
+"""Why a file of a release has no row or region at all."""
 PROTECTED: Final = "protected, so nobody is counted here"
 FAMILIES: Final = {
     "regions": "rates by region", "super_regions": "rates by super-region", "countries": "rates by country",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ import pytest
 
 from federation.plan import StudyPlan
 from federation.privacy.units import up
-from server.release import region_map
+from server.release import region_map, words
 from server.release.content import RESPONSIBLE_USE
+from server.release.csv_files import cells_csv, corridors_csv, indicators_csv, totals_csv
 from server.release.documents import model_card, reading_guide
 from server.release.region_map import regions_geojson
 from server.release.registry_entry import TO_FILL_IN, privacy_json
 from tests.server.release.homes import content_in, plan_in
-from tests.server.release.worlds import states_content
+from tests.server.release.worlds import many_content, states_content, twelve_content
 
 SECTIONS = ("Purpose", "Who took part", "Model and languages", "Tasks and indicators", "How often it errs", "Privacy",
             "Attacks tested", "Known failures", "Erasure", "Version")
@@ -64,11 +66,45 @@ def test_a_model_card_has_its_sections_and_figures(content: dict[str, Any], plan
 def test_a_guide_says_what_people_get_wrong(content: dict[str, Any]) -> None:
     text = reading_guide(content).decode()
     assert RESPONSIBLE_USE in text
-    for words in ("not a number of victims", "not zero and not safe", "no ranking", "No clear change", "interval",
-                  "not a route that has been proven", "Please do not", "Invented region 12"):
-        assert words in text
+    for told in ("not a number of victims", "not zero and not safe", "no ranking", "No clear change", "interval",
+                 "not a route that has been proven", "Please do not", "Invented region 12"):
+        assert told in text
     for reason in content["suppression"]["withheld"]:
         assert f"`{reason}`" in text
+
+
+def contents() -> Iterator[dict[str, Any]]:
+    """With all parts, and with none; of places with and without boundaries; of a series that cannot be added up."""
+    yield from (twelve_content(), states_content(), many_content())
+    yield {**twelve_content(), "series": {
+        "name": "coast", "index": 3, "level": "super_region", "status": "withheld", "reason": "partners_changed",
+        "releases": [], "noise_sd_total": None, "threshold": None, "cells": []}}
+
+
+@pytest.mark.parametrize("content", contents(), ids=["all", "states", "many", "withheld series"])
+def test_the_guide_names_the_files_that_are_empty(content: dict[str, Any]) -> None:
+    tables = {"cells.csv": cells_csv, "indicators.csv": indicators_csv, "corridors.csv": corridors_csv,
+              "totals.csv": totals_csv}
+    empty = {name for name, made in tables.items() if made(content).count(b"\n") == 1}
+    if not json.loads(regions_geojson(content))["features"]:
+        empty.add("regions.geojson")
+    text = reading_guide(content).decode()
+    assert set(re.findall(r"`([\w.]+)` is empty in this release: \w", text)) == empty
+    assert ("No file of this release is empty." in text) == (not empty)
+    assert "That is no error." in text
+
+
+def test_the_guide_says_why_a_series_has_no_totals() -> None:
+    *_, withheld = contents()
+    assert ("`totals.csv` is empty in this release: the series is withheld, as the partners are not those of an "
+            "earlier release of the series.") in reading_guide(withheld).decode()
+
+
+def test_the_guide_says_what_the_page_says_of_bands_and_of_what_is_shown(content: dict[str, Any]) -> None:
+    text = reading_guide(content).decode()
+    assert words.LEANS_HIGH in text
+    assert "neither clearly higher nor clearly lower than its country" in text
+    assert f"clearly within {content['gate']['band_factor']:g} times the country's rate" in text
 
 
 def test_the_guide_is_in_plain_sentences(content: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -88,6 +89,44 @@ def test_opens_quietly_and_fits(browser: Browser, files: dict[str, Path], name: 
             assert spilling(opened.page, width) == []
         assert opened.said == []
         assert opened.asked == [files[name].as_uri()]
+
+
+def test_a_phone_shows_bands_and_changes_in_words(browser: Browser, files: dict[str, Path]) -> None:
+    """Nothing of a row is for screen readers alone, and none of it is too small to read or lies on anything else."""
+    for width in (390, 320):
+        with Opened(browser, files["twelve"], width=width) as opened:
+            told = opened.page.locator(".places td.band:visible, .places td.trend:visible")
+            assert {"high", "medium", "low", "insufficient"} <= set(told.all_inner_texts())
+            assert told.evaluate_all("""all => all.filter(e => [e, ...e.querySelectorAll('*')].some(part => {
+                const style = getComputedStyle(part), box = part.getBoundingClientRect();
+                return style.clipPath !== 'none' || parseFloat(style.fontSize) < 12 ||
+                       box.width < 20 || box.height < 12;
+            })).length""") == 0
+            overlaps = opened.page.evaluate("""() => [...document.querySelectorAll('.places tbody tr')].filter(
+                row => row.getClientRects().length).flatMap(row => {
+                    const inside = [...row.children].map(cell => {
+                        const range = document.createRange();
+                        range.selectNodeContents(cell);
+                        return range.getBoundingClientRect();
+                    }).filter(box => box.width > 0);
+                    return inside.flatMap((one, i) => inside.slice(i + 1).filter(other =>
+                        one.left < other.right - 1 && other.left < one.right - 1 &&
+                        one.top < other.bottom - 4 && other.top < one.bottom - 4)).map(() => row.textContent.trim());
+                })""")
+            assert overlaps == []
+
+
+def test_a_table_stays_one_for_screen_readers_on_a_phone(browser: Browser, files: dict[str, Path]) -> None:
+    """As many headers, rows and cells as on a wide screen: none is hidden, and rows that are grids keep their roles."""
+    with Opened(browser, files["states"]) as opened:
+        session, counts = opened.context.new_cdp_session(opened.page), []
+        for width in (1280, 390):
+            opened.page.set_viewport_size({"width": width, "height": 900})
+            nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+            counts.append(Counter(node["role"]["value"] for node in nodes if node["role"]["value"] in (
+                "table", "row", "cell", "rowheader", "columnheader")))
+        assert counts[0] == counts[1]
+        assert counts[0]["rowheader"] > 50
 
 
 def test_the_policy_forbids_the_network(browser: Browser, files: dict[str, Path]) -> None:
@@ -204,6 +243,23 @@ def test_a_region_is_read_out_where_it_is_pointed_at(browser: Browser, files: di
         assert labels[-1].locator("input").is_checked()
         assert labels[-1].locator("span").evaluate("e => getComputedStyle(e).opacity") == "1"
         assert figure.locator(".hint").evaluate("e => getComputedStyle(e).opacity") == "0"
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_no_read_out_lies_on_its_map(browser: Browser, files: dict[str, Path], name: str) -> None:
+    """Not the longest sentence, with all roles side by side."""
+    with Opened(browser, files[name]) as opened:
+        if name == "twelve":
+            opened.page.locator("label:has(#role-all)").click()
+        for width in (1280, 1000, 960, 700, 640, 390, 320):
+            opened.page.set_viewport_size({"width": width, "height": 900})
+            over = opened.page.evaluate("""() => [...document.querySelectorAll('.map')].filter(
+                map => map.getClientRects().length).flatMap(map => {
+                    const bottom = Math.max(...[...map.querySelectorAll('.layers')].map(
+                        layers => layers.getBoundingClientRect().bottom));
+                    return [...map.querySelectorAll('.s span')].filter(
+                        told => told.getBoundingClientRect().top < bottom).map(told => told.textContent); })""")
+            assert over == [], width
 
 
 def test_no_layer_of_a_map_lies_above_the_label(browser: Browser, files: dict[str, Path]) -> None:

@@ -16,6 +16,7 @@ import pytest
 from federation.plan_parts import Aggregation, SecureAggregationSpec
 from federation.privacy.units import up
 from federation.taxonomy import RegionRole
+from server.release import words
 from server.release.bundle import ALL
 from server.release.content import RESPONSIBLE_USE
 from server.release.page import FILES, render_page
@@ -290,6 +291,18 @@ def test_a_release_of_secure_sums_says_whom_its_promise_rests_on() -> None:
             "5 partners works with the coordinator. Everything else carries each partner's own noise") in text
     assert "nobody else need be trusted" not in text
     assert "nobody else need be trusted" in tree("twelve").text()
+
+
+@pytest.mark.parametrize("name", CONTENTS)
+def test_what_the_figures_mean_stands_below_them(name: str) -> None:
+    """Which way what is shown is off, and what the middle band is."""
+    factor = f"{CONTENTS[name]()['gate']['band_factor']:g}"
+    for section in tree(name).all("section", classes="task"):
+        notes = " ".join(note.text() for note in section.all("p", classes="table-note"))
+        assert words.LEANS_HIGH in notes
+        assert notes.index("95 % interval") < notes.index(words.LEANS_HIGH)
+        assert ("so the place is neither clearly higher nor clearly lower than the country, but clearly within "
+                f"{factor} times its rate") in notes
 
 
 def test_parts_of_a_study_that_are_not_there_are_not_spoken_of() -> None:

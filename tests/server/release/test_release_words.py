@@ -66,11 +66,16 @@ def test_shares_of_100(share: float, said: str) -> None:
 
 def test_what_is_said_of_a_place() -> None:
     cell = {"status": "shown", "band": "high", "display": {"rate": 1234, "lower": 1000, "upper": 1500}}
-    assert words.rate_sentence(cell) == ("1,234 signals in 10,000 reviewed records, 95 % interval 1,000 to 1,500; "
-                                         "high: above the country’s rate")
+    assert words.rate_sentence(cell) == (
+        "1,234 signals in 10,000 reviewed records, 95 % interval 1,000 to 1,500; high: clearly above the country’s")
     assert words.rate_sentence(cell | {"band": None}).endswith("1,000 to 1,500")
     assert words.rate_sentence({"status": "withheld", "reason": "too_few_signals"}) == (
         "withheld, too few signals to publish safely")
+
+
+def test_medium_is_told_as_no_clear_difference_and_not_as_a_level() -> None:
+    cell = {"status": "shown", "band": "medium", "display": {"rate": 500, "lower": 400, "upper": 600}}
+    assert words.rate_sentence(cell).endswith("; medium: neither clearly above nor clearly below the country’s")
 
 
 def test_small_words() -> None:
