@@ -36,7 +36,7 @@ BANDS: Final = {
 LEANS_HIGH: Final = (
     "A place whose signals are about at the threshold is shown if noise and luck made them look many, and withheld if "
     "they made them look few. So what is shown is more often too high than too low: by much where few places are "
-    "shown, hardly where most are (docs/releases.md).")
+    "shown, hardly where most are.")
 """Winner's curse: a threshold on a noisy number selects for the noise that raised it."""
 TRENDS: Final = {"rose": "rose", "fell": "fell", "no_clear_change": "no clear change"}
 LIFTS: Final = {"more_often": "more often", "less_often": "less often", "no_clear_difference": "no clear difference"}
