@@ -214,7 +214,7 @@ def _remedy(error: BaseException | None) -> str:
                 "refused, as what was spent since cannot be known without it")
     if code == sqlite3.SQLITE_FULL:
         return "make room on the disk"
-    return "check the folder's permissions and the disk; otherwise bring the file back as it was"
+    return "make room if the disk is full, and check the folder's permissions; otherwise bring the file back as it was"
 
 
 @contextmanager

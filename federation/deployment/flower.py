@@ -61,4 +61,4 @@ def surroundings(scratch: Path, extra: Mapping[str, str] | None = None) -> dict[
         **QUIET, "FLWR_HOME": str(scratch), "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": str(TASK_POLL_SECONDS),
         "PATH": f"{here}{os.pathsep}{os.environ.get('PATH', '')}", "PYTHONUNBUFFERED": "1",
         # A process lives for one message: without what was compiled before it, it would compile all of us each time.
-        "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(scratch / "compiled"), **(extra or {})}
+        "PYTHONDONTWRITEBYTECODE": "", **(extra or {})}
