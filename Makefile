@@ -30,9 +30,10 @@ layers: $(VENV)/.developed
 unit: $(VENV)/.developed browser
 	$(PYTEST)
 
-# Whole federations again and again, and people with very many records.
+# Whole federations again and again, people with very many records, every page; and properties on more examples.
 long: $(VENV)/.developed browser nginx
 	$(PYTEST) -m long
+	$(PYTEST) -m "hypothesis and not bad_days" --hypothesis-profile=thorough
 
 # Tracing makes the tests half as slow again.
 coverage: $(VENV)/.developed browser nginx

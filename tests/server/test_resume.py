@@ -122,7 +122,7 @@ def check_given_once(*given: Given) -> None:
     assert {key: len(values) for key, values in together.items()} == dict.fromkeys(together, 1)
 
 
-@pytest.mark.parametrize("which", ["secure", "local"])
+@pytest.mark.parametrize("which", [pytest.param("secure", marks=pytest.mark.long), "local"])
 def test_a_kill_at_any_step_changes_nothing(which: str, request: pytest.FixtureRequest, disks: Path) -> None:
     study: Undisturbed = request.getfixturevalue(which)
     steps = study.copies.steps

@@ -75,9 +75,12 @@ HEADER = b"record_id,person,actor_kind,channel,text,language,observed_at\n"
 
 
 @pytest.mark.parametrize(("content", "word"), [
-    (b"", "empty"), ("text,naïve\n".encode("utf-16"), "utf-8"), (HEADER, ""), (b"a,b\n1,2\n", "column"),
-    (b"phone," + HEADER + b"1\n", "phone"),
-], ids=["empty", "utf-16", "no rows", "missing columns", "identity column"])
+    pytest.param(b"", "empty", id="empty"),
+    pytest.param("text,naïve\n".encode("utf-16"), "utf-8", id="utf-16", marks=pytest.mark.long),
+    pytest.param(HEADER, "", id="no rows", marks=pytest.mark.long),
+    pytest.param(b"a,b\n1,2\n", "column", id="missing columns", marks=pytest.mark.long),
+    pytest.param(b"phone," + HEADER + b"1\n", "phone", id="identity column"),
+])
 def test_a_broken_file_is_told_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes,
                                                     word: str) -> None:
     chosen = settings(tmp_path / "cache")

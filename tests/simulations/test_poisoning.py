@@ -41,6 +41,7 @@ def truth(lab: Lab) -> dict[str, Figures]:
     return {rule: lab.measure(rule, "none", LIAR, runs=1) for rule in RULES}
 
 
+@pytest.mark.long
 def test_rules_cost_an_honest_federation_nothing_to_speak_of(truth: dict[str, Figures]) -> None:
     for rule in RULES:
         assert truth[rule].auc == pytest.approx(truth["none"].auc, abs=0.02), rule
@@ -49,16 +50,19 @@ def test_rules_cost_an_honest_federation_nothing_to_speak_of(truth: dict[str, Fi
     assert truth["mean"].auc == pytest.approx(truth["none"].auc, abs=1e-3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("attack", ["flipped hundredfold", "huge", "against the others"])
 def test_without_a_bound_one_of_eight_ruins_the_model(lab: Lab, truth: dict[str, Figures], attack: str) -> None:
     assert truth["none"].auc > 0.7
     assert lab.measure("none", attack, LIAR, runs=1).auc < 0.5 + RUINED
 
 
+@pytest.mark.long
 def test_a_bound_alone_does_not_stop_who_pulls_against_the_others(lab: Lab) -> None:
     assert lab.measure("mean", "against the others", LIAR, runs=1).auc < 0.5 + RUINED
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rule", MARGINS)
 @pytest.mark.parametrize("attack", [name for name in ATTACKS if name != "none"])
 def test_under_a_robust_rule_the_model_stays_near_the_honest_one(lab: Lab, truth: dict[str, Figures], rule: str,
@@ -102,6 +106,7 @@ def test_a_lie_is_what_its_paper_says(attack: str) -> None:
     assert all(sent[name] is updates[name] for name in ("p0", "p1", "p3"))
 
 
+@pytest.mark.long
 def test_a_lie_is_one_that_the_coordinator_would_accept() -> None:
     model, updates = models()
     far = {name: {part: value * np.float32(900) for part, value in arrays.items()} for name, arrays in updates.items()}

@@ -81,6 +81,7 @@ def test_it_leaves_a_release_that_verifies(finished: tuple[Path, str]) -> None:
     assert results["release"]["folder"] == f"coordinator/releases/{published(folder / 'one').name}"
 
 
+@pytest.mark.long
 def test_the_release_of_a_run_is_audited_by_the_command(finished: tuple[Path, str]) -> None:
     folder, output = finished
     command = next(line for line in output.splitlines() if "leelight audit release" in line).split()[2:]
@@ -96,6 +97,7 @@ def test_the_release_of_a_run_is_audited_by_the_command(finished: tuple[Path, st
     assert (audited.returncode, "index.html" in audited.stdout) == (1, True)
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_bytes(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     again = run(folder, "simulate", *SMALL, "hydra.run.dir=two")
@@ -154,6 +156,7 @@ def test_a_setting_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in result.stdout + result.stderr
 
 
+@pytest.mark.long
 def test_leelight_alone_shows_what_there_is(tmp_path: Path) -> None:
     shown = run(tmp_path)
     assert "simulate" in shown.stdout

@@ -21,6 +21,11 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 CONTENTS = {"twelve": twelve_content, "states": states_content, "many": many_content}
 
 
+LONG = pytest.mark.long
+QUICKLY = [name if name == "twelve" else pytest.param(name, marks=LONG) for name in CONTENTS]
+"""One content is looked at each time, the others in the long tests."""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     if not CHROMIUM.exists():
@@ -78,7 +83,7 @@ def spilling(page: Page, width: int) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("name", QUICKLY)
 def test_opens_quietly_and_fits(browser: Browser, files: dict[str, Path], name: str) -> None:
     """640 px is what 1280 are at 200 % zoom."""
     with Opened(browser, files[name]) as opened:
@@ -137,8 +142,9 @@ def test_the_policy_forbids_the_network(browser: Browser, files: dict[str, Path]
 
 
 @pytest.mark.parametrize(("name", "width", "scheme"), [
-    ("twelve", 1280, "light"), ("twelve", 1280, "dark"), ("twelve", 390, "light"), ("states", 1280, "light"),
-    ("many", 1280, "light"),
+    ("twelve", 1280, "light"), ("twelve", 390, "dark"), pytest.param("twelve", 390, "light", marks=LONG),
+    pytest.param("twelve", 1280, "dark", marks=LONG), pytest.param("states", 1280, "light", marks=LONG),
+    pytest.param("many", 1280, "light", marks=LONG),
 ])
 def test_passes_an_accessibility_check(browser: Browser, files: dict[str, Path], name: str, width: int,
                                        scheme: Literal["light", "dark"]) -> None:
@@ -216,7 +222,9 @@ def point_in(page: Page, label: Any) -> tuple[float, float]:
     return found[0], found[1]
 
 
-@pytest.mark.parametrize(("name", "width"), [("twelve", 1280), ("states", 1280), ("states", 390), ("many", 1280)])
+@pytest.mark.parametrize(("name", "width"), [
+    ("twelve", 1280), ("states", 390), pytest.param("states", 1280, marks=LONG),
+    pytest.param("many", 1280, marks=LONG)])
 def test_a_region_is_read_out_where_it_is_pointed_at(browser: Browser, files: dict[str, Path], name: str,
                                                       width: int) -> None:
     """Every outline of a map is where its button's name says; the read-out lies within the page, one at a time."""
@@ -245,7 +253,7 @@ def test_a_region_is_read_out_where_it_is_pointed_at(browser: Browser, files: di
         assert figure.locator(".hint").evaluate("e => getComputedStyle(e).opacity") == "0"
 
 
-@pytest.mark.parametrize("name", CONTENTS)
+@pytest.mark.parametrize("name", QUICKLY)
 def test_no_read_out_lies_on_its_map(browser: Browser, files: dict[str, Path], name: str) -> None:
     """Not the longest sentence, with all roles side by side."""
     with Opened(browser, files[name]) as opened:
@@ -305,7 +313,7 @@ def test_codes_lie_within_their_tiles(browser: Browser, files: dict[str, Path]) 
             assert outside == []
 
 
-@pytest.mark.parametrize("name", ["twelve", "many"])
+@pytest.mark.parametrize("name", ["twelve", pytest.param("many", marks=LONG)])
 def test_paper_has_everything_and_the_label_on_each_sheet(browser: Browser, files: dict[str, Path], name: str,
                                                           tmp_path: Path) -> None:
     with Opened(browser, files[name]) as opened:
