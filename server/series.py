@@ -37,7 +37,8 @@ class _File(BaseModel):
     partners: Annotated[tuple[Slug, ...], Field(min_length=1)]
     values: tuple[Integer, ...]
     variance: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-    kept_back: tuple[Literal[Withheld.ONE_PARTNER_DOMINATES, Withheld.PROTECTS_ANOTHER] | None, ...]
+    kept_back: tuple[Literal[
+        Withheld.TOO_FEW_PARTNERS, Withheld.ONE_PARTNER_DOMINATES, Withheld.PROTECTS_ANOTHER] | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,8 +49,8 @@ OTHERS_LABELLED = 2
 """So many times as many without a signal: false alarms are taken off everybody, so a false-alarm rate that is a few
 points too low makes a rate out of nothing, and what is shown is then what noise has made high."""
 Thresholds = dict[Family, int]
-_DOMINATED, _PROTECTS = (code_of(one) for one in KEPT_BACK)
-_OF_PARTNERS = (code_of(Withheld.TOO_FEW_PARTNERS), _DOMINATED)
+_KEPT_BACK = _COVER, _DOMINATED, _PROTECTS = tuple(code_of(one) for one in KEPT_BACK)
+_OF_PARTNERS = (_COVER, _DOMINATED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +202,7 @@ def decide_records(plan: StudyPlan, nodes: Nodes, coverage: Coverage, one_partne
 
 def kept_back(records: Reasons) -> Reasons:
     """Those decisions about records that no later total of a series may undo (`KEPT_BACK`); the others are 0."""
-    return np.where(np.isin(records, (_DOMINATED, _PROTECTS)), records, 0).astype(np.int8)
+    return np.where(np.isin(records, _KEPT_BACK), records, 0).astype(np.int8)
 
 
 def kept_back_of(measurements: Measurements) -> Reasons:
@@ -294,8 +294,8 @@ def decide_series(plan: StudyPlan, series: Running, calibrations: tuple[Calibrat
                   coverage: Coverage) -> GatedSeries:
     """What is shown of the running totals, by the rules that hold for the rates of their places.
 
-    Where one partner made up a cell in any release, or one was withheld to protect another, later totals could tell
-    that release's people from the others: the total is withheld from then on.
+    What was withheld for a partner's sake in any release, later totals could tell from the others: its total is
+    withheld from then on.
 
     Args:
         plan: the study's, which has a series.
@@ -307,7 +307,8 @@ def decide_series(plan: StudyPlan, series: Running, calibrations: tuple[Calibrat
     codes = TableLayout(plan).areas.codes(spec.level) if spec else ()
     records = records_reasons(
         totals[..., 0], thresholds=np.full(len(codes), _threshold(plan, variance)),
-        cover=np.array([covered(coverage[code], plan.release) for code in codes]),
+        cover=np.array([covered(coverage[code], plan.release) for code in codes])
+        & ~(series.kept_back == _COVER).any(axis=(0, 2)),
         one_partner=(series.kept_back == _DOMINATED).any(axis=0))
     protects = (series.kept_back == _PROTECTS).any(axis=0) & ~np.isin(records, _OF_PARTNERS)
     records = np.where(protects, _PROTECTS, records).astype(np.int8)

@@ -61,8 +61,9 @@ class Withheld(StrEnum):
 
 
 REASONS = tuple(Withheld)
-KEPT_BACK = (Withheld.ONE_PARTNER_DOMINATES, Withheld.PROTECTS_ANOTHER)
-"""What noisy totals of partners decide: another thing in each release, and no later total of a series may undo it."""
+KEPT_BACK = (Withheld.TOO_FEW_PARTNERS, Withheld.ONE_PARTNER_DOMINATES, Withheld.PROTECTS_ANOTHER)
+"""Reasons for a partner's sake. They may hold in one release and not in the next, whose plan may also ask for fewer
+partners; no later total of a series may undo them."""
 
 
 def code_of(why: Withheld | None) -> int:

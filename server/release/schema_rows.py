@@ -237,7 +237,7 @@ class SeriesCell(Form):
 
     area: str
     role: RegionRole
-    reason: Literal[Withheld.ONE_PARTNER_DOMINATES, Withheld.PROTECTS_ANOTHER]
+    reason: Literal[Withheld.TOO_FEW_PARTNERS, Withheld.ONE_PARTNER_DOMINATES, Withheld.PROTECTS_ANOTHER]
 
 
 class SeriesRelease(Form):

@@ -8,8 +8,7 @@
 
 Measured numbers and `noise_variance` are in units of 1 / `federation.privacy.series.SCALE` of a person and of its
 square, everything else is in people. `kept_back` names the cells that were withheld in a release for one of
-`gate.KEPT_BACK`, of places that enough partners declared; their totals are withheld. A series that is withheld has a
-reason and no release, number or cell.
+`gate.KEPT_BACK`; their totals are withheld. A series that is withheld has a reason and no release, number or cell.
 """
 
 from __future__ import annotations

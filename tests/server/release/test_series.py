@@ -257,6 +257,21 @@ def test_a_total_with_people_of_a_release_that_one_partner_made_up_is_withheld_f
     assert wrongly_decided(changed, PLAN)
 
 
+def test_a_later_plan_that_asks_for_fewer_partners_shows_nothing_of_what_too_few_covered() -> None:
+    coverage = [REGIONS, REGIONS[3:], REGIONS, REGIONS[3:]]
+    strict, loose = plan_of(1, coverage=coverage), plan_of(2, coverage=coverage, rule={"minimum_partners": 2})
+    first = kept_of(series_of(strict, [people(strict)])[0])
+    world = series_of(loose, [people(loose)] * 2)[0]
+    content = content_of(world, (first,))
+    assert row(content["nodes"], NORTH.code, "origin")["status"] == "shown"
+    assert {why for key, why in reasons(content).items() if key[0] == NORTH.code} == {"too_few_partners"}
+    assert {why for key, why in reasons(content).items() if key[0] == SOUTH.code} == {"protects_another"}
+    assert wrongly_decided(content, loose) == []
+    # Without what was kept of the first release it would be shown.
+    forgetful = content_of(world, (replace(first, kept_back=np.zeros_like(first.kept_back)),))
+    assert {why for key, why in reasons(forgetful).items() if key[0] == NORTH.code} == {None}
+
+
 def test_a_total_below_its_own_threshold_is_withheld() -> None:
     # Three releases of 80 people each: 80 would not do, 240 does.
     shown = shown_of(PLAN, [people(PLAN, 80, 60)] * 3)
