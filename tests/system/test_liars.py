@@ -143,7 +143,7 @@ def test_a_partner_whose_disk_is_full_says_so_and_comes_back_without_having_spen
         shutil.copytree(aside, home, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run"))
         made.start(AGENCY)
         made.wait(lambda: AGENCY in online(made), "the partner on a small disk", seconds=200)
-        signed = made.plan("study.name=disk-full")
+        signed = made.plan("study.name=disk-full", "study.stage_deadline_seconds=60")
         with (home / "ballast").open("wb", buffering=0) as ballast:
             try:
                 while True:
