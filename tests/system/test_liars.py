@@ -13,8 +13,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from server.asking import BAD_REPLY, BAD_SIGNATURE
-from simulations.deployment import Deployment
-from tests.system.stands import AGENCY, NGO, PLATFORM, answered, charges, node_events, online, running
+from simulations.deployment import Deployment, Failed
+from tests.system.stands import AGENCY, NGO, PLATFORM, answered, charges, online, running
 
 pytestmark = pytest.mark.bad_days
 NAME_OF_LIE = "name-of-lie"
@@ -153,7 +153,8 @@ def test_a_partner_whose_disk_is_full_says_so_and_comes_back_without_having_spen
         made.do("coordinator", "run", "--home", made.coordinator.path)
         assert set(answered(made, signed)["table"]) == {NGO, PLATFORM}
         assert AGENCY not in answered(made, signed)["round 1"]
-        assert "full" in node_events(made, AGENCY) + made.do("partner", "status", "--home", home)
+        with pytest.raises(Failed, match="as the disk is full or failing.*make room"):
+            made.do("partner", "status", "--home", home)
         (home / "ballast").unlink()
         made.wait(lambda: AGENCY in online(made), "the partner with room again", seconds=200)
         signed = made.plan("study.name=room-again")
