@@ -153,7 +153,7 @@ def test_a_partner_whose_disk_is_full_says_so_and_comes_back_without_having_spen
         made.do("coordinator", "run", "--home", made.coordinator.path)
         assert set(answered(made, signed)["table"]) == {NGO, PLATFORM}
         assert AGENCY not in answered(made, signed)["round 1"]
-        with pytest.raises(Failed, match="as the disk is full or failing.*make room"):
+        with pytest.raises(Failed, match=r"as the disk is full or failing.*make room"):
             made.do("partner", "status", "--home", home)
         (home / "ballast").unlink()
         made.wait(lambda: AGENCY in online(made), "the partner with room again", seconds=200)
