@@ -40,6 +40,14 @@ def scratch_in(run: Path) -> Path:
     return run.resolve() / "flower"
 
 
+def forget_bundles(run: Path) -> None:
+    """Delete unpacked app bundles, so that they are unpacked anew.
+
+    Flower takes whatever lies there for whole, and what was cut short, by a kill or a full disk, would fail for ever.
+    """
+    shutil.rmtree(scratch_in(run) / "apps", ignore_errors=True)
+
+
 def mark_of(run: Path) -> str:
     """What every Flower process of a home has in its environment, and no other process."""
     return f"FLWR_HOME={scratch_in(run)}"

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from federation.deployment.flower import mark_of
+from federation.deployment.flower import forget_bundles, mark_of
 from federation.deployment.processes import KeptProcess, ProcessSpec, end_leftovers
 from federation.errors import InputError
 from federation.private_files import locked_within, replace_private
@@ -54,6 +54,7 @@ class Keeper:
                 raise InputError(str(self.folder.parent), f"{self._what} is running already",
                                  remedy="stop the other one first, or look at it with `status`")
             end_leftovers(mark_of(self.folder))
+            forget_bundles(self.folder)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGINT, signal.SIGTERM):
                 loop.add_signal_handler(number, self._stop.set)

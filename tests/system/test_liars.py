@@ -156,6 +156,8 @@ def test_a_partner_whose_disk_is_full_says_so_and_comes_back_without_having_spen
         with pytest.raises(Failed, match=r"as the disk is full or failing.*make room"):
             made.do("partner", "status", "--home", home)
         (home / "ballast").unlink()
+        made.stop(AGENCY)
+        made.start(AGENCY)
         made.wait(lambda: AGENCY in online(made), "the partner with room again", seconds=200)
         signed = made.plan("study.name=room-again")
         made.do("coordinator", "run", "--home", made.coordinator.path)

@@ -224,6 +224,28 @@ def test_a_keeper_that_is_killed_leaves_no_child_and_no_claim(tmp_path: Path, ke
     asyncio.run(again())
 
 
+def test_bundles_are_unpacked_anew_by_whoever_holds_the_home(tmp_path: Path) -> None:
+    """One that was cut short, by a kill or a full disk, would be taken for whole."""
+    def half() -> Path:
+        path = scratch_in(tmp_path / "run") / "apps" / "leelight.0123" / "half.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+        return path
+
+    async def begin() -> None:
+        path = half()
+        async with Keeper(tmp_path, "this one").alone():
+            assert not path.exists()
+            assert path.parents[2].is_dir()
+            half()
+            with pytest.raises(InputError, match="running already"):
+                async with Keeper(tmp_path, "this one").alone():
+                    pytest.fail("two at once")
+            assert path.exists(), "who was refused deletes nothing"
+
+    asyncio.run(begin())
+
+
 def test_who_only_looks_does_not_take_another_who_looks_for_a_keeper(tmp_path: Path) -> None:
     import fcntl
 
