@@ -43,7 +43,7 @@ coverage: $(VENV)/.developed browser nginx
 demo-deployment: $(VENV)/.installed
 	$(BIN)/python -m simulations.deployment $(or $(FOLDER),outputs/deployment-$(shell date +%H%M%S)) $(if $(DATA),--data $(DATA))
 
-# Real processes on bad days: killed, cut off, lied to, intruded on. Twenty minutes, and root for a network of its own.
+# Real processes on bad days: killed, cut off, lied to, intruded on. An hour, and root for a network and a small disk.
 bad-days: $(VENV)/.developed
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -m bad_days tests/system
 

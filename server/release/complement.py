@@ -19,8 +19,8 @@ differences that are nobody's are nobody's, too: covered by more, and dominated 
 are too few by themselves can be enough together, so all below a place are looked at together, too; that some of them
 are enough, are a partner's, and are with the rest nobody's is the one way that is left open.
 
-Only persons are protected by epsilon; this protects partners, and with what the others know: it is decided from noisy
-numbers and public declarations, like all of the gate.
+Persons are protected by epsilon. This protects partners, from those who know no more than is published: a partner can
+take its own figures off a difference. It is decided from noisy numbers and public declarations, like all of the gate.
 """
 
 from __future__ import annotations
