@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from clients.deployment.warm import PROGRAM, write_small_program
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
 SERVER = """
@@ -41,14 +41,6 @@ sys.modules[stand.__name__] = stand
 warm.serve(Path(sys.argv[1]))
 """
 REAL = "#!/bin/sh\necho real > \"$1\"\nexit 9\n"
-
-
-def until(true: Callable[[], Any]) -> None:
-    end = time.monotonic() + 60
-    while not true():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from federation.deployment.flower import scratch_in
 from federation.deployment.keeper import Keeper, running_state
 from federation.deployment.processes import KeptProcess, ProcessSpec, rotate
 from federation.errors import InputError
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[3]
 SLEEP = "import time; time.sleep(60)"
@@ -48,15 +48,6 @@ asyncio.run(main())
 def spec(folder: Path, name: str, code: str, *arguments: object, pause: float = 0.05) -> ProcessSpec:
     return ProcessSpec(name=name, command=[sys.executable, "-S", "-c", code, *map(str, arguments)],
                        environment=dict(os.environ), folder=folder, log_file=folder / f"{name}.log", least_pause=pause)
-
-
-def until(true: Callable[[], Any]) -> None:
-    """Wait for something that has to come; it is not asserted when."""
-    end = time.monotonic() + 60
-    while not true():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.02)
 
 
 async def soon(true: Callable[[], Any]) -> None:
