@@ -90,6 +90,8 @@ def _what(plan: StudyPlan) -> Iterator[str]:
            f"{counted(training.rounds, 'round', 'rounds')} of {counted(training.local_steps, 'step', 'steps')}, with "
            f"at most {training.max_records_per_person} records of each person. Texts are turned into numbers on this "
            f"machine by {plan.encoder.name} {plan.encoder.version}.")
+    if plan.model.start is not None:
+        yield "The model starts from weights in the plan, which come from no record of yours."
     yield from what_is_counted(plan)
     yield (f"Publishing: rates by region with their uncertainty, no earlier than {plan.release.embargo_days} days "
            f"after the period. Numbers that are meant to stand for fewer than {plan.release.minimum_count} people are "

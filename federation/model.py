@@ -38,12 +38,18 @@ class MultiTaskHead(nn.Module):
 
 
 def initial_model(plan: StudyPlan) -> MultiTaskHead:
-    """The public starting point of a study: the same weights for everybody who builds it from the plan."""
+    """The public starting point of a study: the same weights for everybody who builds it from the plan.
+
+    A linear head starts from the plan's public weights (`federation.start`) or 0, a hidden layer from a public seed.
+    """
     model = MultiTaskHead(dimension=plan.encoder.dimension, tasks=len(plan.tasks),
                           hidden_units=plan.model.hidden_units)
     generator = torch.Generator().manual_seed(plan.model.initial_seed)
+    start = plan.model.start_weights(dimension=plan.encoder.dimension, tasks=len(plan.tasks))
     with torch.no_grad():
         model.output.weight.zero_()
+        if start is not None:
+            model.output.weight.copy_(torch.from_numpy(start))
         if model.hidden is not None:
             # Unit features: this keeps each hidden unit's input near variance 1 / 4, inside tanh's straight part.
             model.hidden.weight.normal_(0.0, 0.5, generator=generator)

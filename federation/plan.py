@@ -87,6 +87,7 @@ class StudyPlan(Frozen):
             raise ValueError("roster: two partners have one public key")
         if len(set(self.tasks)) != len(self.tasks):
             raise ValueError("tasks: listed twice")
+        self.model.start_weights(dimension=self.encoder.dimension, tasks=len(self.tasks))
         self._check_aggregation()
         self._check_trimming()
         if self.conduct.quorum > len(names):

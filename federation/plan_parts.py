@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import unicodedata
 from enum import StrEnum
 from typing import Annotated, Self, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from federation.grid import MAX_WEIGHT
 from federation.taxonomy import PartnerKind, Task
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -91,16 +95,49 @@ class ModelSpec(Frozen):
 
     `intercept_scale` is the constant appended to each feature vector. A small one keeps the intercept from taking the
     share of the clip norm that the features need: with unit features and a constant of 1, half of it would go there.
+
+    `start` are the public weights that a linear head starts from (`federation.start`): base64 of float16, little
+    endian, a task's `dimension + 1` after the other's. None: it starts from 0, a hidden layer from `initial_seed`.
     """
 
     hidden_units: Annotated[int, Field(ge=1, le=512)] | None
     intercept_scale: Scale
     initial_seed: Annotated[int, Field(ge=0, le=2**32)]
+    start: Annotated[str, Field(max_length=8 * 2**17)] | None
+
+    @model_validator(mode="after")
+    def _start_of_a_linear_head(self) -> Self:
+        if self.start is not None and self.hidden_units is not None:
+            raise ValueError("start: given, expected none with hidden_units; only a linear head starts from weights")
+        return self
 
     def size(self, *, dimension: int, tasks: int) -> int:
         """How many weights it has, on features of `dimension` numbers."""
         inputs = dimension + 1
         return inputs * tasks if self.hidden_units is None else (inputs + tasks) * self.hidden_units
+
+    @classmethod
+    def encoded(cls, weights: npt.NDArray[np.float16]) -> str:
+        """`weights` `(tasks, dimension + 1)` as a plan holds them."""
+        return base64.b64encode(weights.astype("<f2").tobytes()).decode()
+
+    def start_weights(self, *, dimension: int, tasks: int) -> npt.NDArray[np.float32] | None:
+        """What the head starts from, `(tasks, dimension + 1)`; None for a start from 0.
+
+        Raises:
+            ValueError: if it is not base64, of another size, or holds a number that is not finite.
+        """
+        if self.start is None:
+            return None
+        try:
+            found = np.frombuffer(base64.b64decode(self.start, validate=True), dtype="<f2").astype(np.float32)
+        except ValueError:
+            raise ValueError("model.start: not base64 of 16-bit numbers, expected what the launcher writes") from None
+        if found.size != tasks * (dimension + 1):
+            raise ValueError(f"model.start: holds {found.size} weights, expected {tasks * (dimension + 1)}")
+        if not np.isfinite(found).all() or (np.abs(found) > MAX_WEIGHT).any():
+            raise ValueError(f"model.start: holds a weight that is not finite or above {MAX_WEIGHT:g} in magnitude")
+        return found.reshape(tasks, dimension + 1)
 
 
 class RobustRule(StrEnum):

@@ -19,8 +19,9 @@ from federation.privacy.guarantee import partner_noise
 from federation.randomness import RandomStream
 from server.aggregation import gradient_step, mean_of, weighted_mean
 
-_POOLED_STEPS = 60
-_POOLED_RIDGE = 0.005
+_POOLED_STEPS = 200
+_POOLED_RIDGE = 0.001
+"""Best of 0.0005 to 0.05 by five-fold validation by person inside the training people of the real benchmark."""
 
 
 Step = Callable[[MultiTaskHead, Population, StepRule, RandomStream], None]

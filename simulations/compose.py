@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
+from federation.encoders import Encoder
 from federation.errors import InputError
 from federation.identity import SigningKey
 from federation.plan import SignedPlan, StudyPlan
 from federation.plan_parts import (
     Aggregation,
     ConductSpec,
-    EncoderSpec,
     ModelSpec,
     PrivacyClaim,
     ReleaseSpec,
@@ -25,9 +25,11 @@ from federation.plan_parts import (
 from federation.privacy.accounting import noise_multiplier_for
 from federation.privacy.guarantee import price
 from federation.secagg.session import threshold_for
-from federation.taxonomy import RegionRole
+from federation.start import start_weights
+from federation.taxonomy import RegionRole, Task
 from simulations.compose_robust import compose_robust
 from simulations.compose_statistics import compose_statistics
+from simulations.compose_step import learning_rate
 from simulations.settings import Settings
 from simulations.world.interface import World
 
@@ -36,7 +38,7 @@ _LEAST_SHARE_SCALE = 1.8
 one person moves (`federation.privacy.distributed`)."""
 
 
-def compose_plan(settings: Settings, world: World, encoder: EncoderSpec, *, partner_keys: Mapping[str, str],
+def compose_plan(settings: Settings, world: World, encoder: Encoder, *, partner_keys: Mapping[str, str],
                  roles: tuple[RegionRole, ...], signers: tuple[Signer, ...],
                  coordinator: SigningKey) -> SignedPlan:
     """Build and sign the plan of a study on `world`.
@@ -44,7 +46,7 @@ def compose_plan(settings: Settings, world: World, encoder: EncoderSpec, *, part
     Args:
         settings: the checked configuration.
         world: whose public facts (partners, regions, tasks) go in.
-        encoder: the installed encoder's identity.
+        encoder: the installed one.
         partner_keys: public key of each partner.
         roles: region roles that are tabulated.
         signers: whose signatures the release needs.
@@ -67,7 +69,7 @@ def compose_plan(settings: Settings, world: World, encoder: EncoderSpec, *, part
     return SignedPlan.sign(plan, coordinator)
 
 
-def _plan(settings: Settings, world: World, encoder: EncoderSpec, partner_keys: Mapping[str, str],
+def _plan(settings: Settings, world: World, encoder: Encoder, partner_keys: Mapping[str, str],
           roles: tuple[RegionRole, ...], signers: tuple[Signer, ...]) -> StudyPlan:
     privacy, training, study = settings.privacy, settings.training, settings.study
     steps = training.rounds * training.local_steps
@@ -86,15 +88,19 @@ def _plan(settings: Settings, world: World, encoder: EncoderSpec, partner_keys: 
                     declared_prevalence=dict(p.declared_prevalence))
         for p in world.partners)
     model = ModelSpec(hidden_units=settings.model.hidden_units, intercept_scale=settings.model.intercept_scale,
-                      initial_seed=settings.seed)
-    spec = TrainingSpec(**training.model_dump(exclude={"robust"}), robust=None, noise_multiplier=noise_multiplier)
+                      initial_seed=settings.seed, start=_start(settings, encoder, world.tasks))
+    step = learning_rate(training, noise_multiplier=noise_multiplier, dimension=encoder.spec.dimension,
+                         linear=model.hidden_units is None, slots=[one.slots for one in roster], quorum=quorum,
+                         secure=secure)
+    spec = TrainingSpec(**training.model_dump(exclude={"robust", "learning_rate"}), learning_rate=step, robust=None,
+                        noise_multiplier=noise_multiplier)
     robust = compose_robust(training.robust, spec, [partner.slots for partner in world.partners],
-                            model.size(dimension=encoder.dimension, tasks=len(world.tasks)))
+                            model.size(dimension=encoder.spec.dimension, tasks=len(world.tasks)))
     plan = StudyPlan(
         study=study.name, purpose=study.purpose, label=world.label, synthetic=world.synthetic,
         regions_drawn=world.regions_drawn,
         rehearsal=settings.simulation.noise == "seeded",
-        period_end=end, tasks=world.tasks, roster=roster, encoder=encoder,
+        period_end=end, tasks=world.tasks, roster=roster, encoder=encoder.spec,
         model=model, training=TrainingSpec(**spec.model_dump(exclude={"robust"}), robust=robust),
         statistics=statistics,
         release=ReleaseSpec(**settings.release.model_dump(), signers=signers, signatures=2),
@@ -105,6 +111,10 @@ def _plan(settings: Settings, world: World, encoder: EncoderSpec, partner_keys: 
     return plan.model_copy(update={"privacy": PrivacyClaim(
         delta=privacy.delta, training_epsilon=cost.training, statistics_epsilon=cost.statistics,
         total_epsilon=cost.total)})
+
+
+def _start(settings: Settings, encoder: Encoder, tasks: tuple[Task, ...]) -> str | None:
+    return ModelSpec.encoded(start_weights(encoder, tasks)) if settings.model.start == "sentences" else None
 
 
 def _conduct(settings: Settings, partners: int) -> tuple[int, SecureAggregationSpec | None]:

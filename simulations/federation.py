@@ -84,7 +84,7 @@ def roles_of(world: World) -> tuple[RegionRole, ...]:
 def plan_for(settings: Settings, world: World) -> SignedPlan:
     """Compose and sign the plan of a simulation."""
     keys = {partner.name: partner_key(settings, partner.name).public for partner in world.partners}
-    return compose_plan(settings, world, settings.open_encoder().spec, partner_keys=keys, roles=roles_of(world),
+    return compose_plan(settings, world, settings.open_encoder(), partner_keys=keys, roles=roles_of(world),
                         signers=tuple(Signer(name=name, public_key=key.public)
                                       for name, key in signer_keys(settings).items()),
                         coordinator=coordinator_key(settings))

@@ -76,7 +76,7 @@ def compose_enrolled(
     noise = "seeded" if rehearsal else "system"
     settings = compose_settings([*overrides, f"simulation.noise={noise}"])
     world = enrolled_world(entries, synthetic=synthetic, regions_drawn=regions_drawn, indicators=indicators)
-    return compose_plan(settings, world, settings.open_encoder().spec, roles=roles, signers=signers, coordinator=key,
+    return compose_plan(settings, world, settings.open_encoder(), roles=roles, signers=signers, coordinator=key,
                         partner_keys={entry.name: entry.public_key for entry in entries})
 
 

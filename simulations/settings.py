@@ -55,6 +55,7 @@ class EncoderSettings(_Frozen):
 class ModelSettings(_Frozen):
     hidden_units: int | None
     intercept_scale: float
+    start: Literal["sentences", "zero"]
 
 
 class RobustSettings(_Frozen):
@@ -70,7 +71,7 @@ class TrainingSettings(_Frozen):
     robust: RobustSettings
     rounds: Annotated[int, Field(ge=1)]
     local_steps: Annotated[int, Field(ge=1)]
-    learning_rate: float
+    learning_rate: float | None
     weight_decay: float
     averaged_share: float
     sampling_probability: Probability

@@ -104,7 +104,7 @@ def priced_plan(
         synthetic=synthetic, regions_drawn=not synthetic, rehearsal=True, period_end=period_end, tasks=tasks,
         roster=roster,
         encoder=EncoderSpec(name="hashed-ngrams", version="1", fingerprint="0" * 64, dimension=64),
-        model=ModelSpec(hidden_units=None, intercept_scale=0.25, initial_seed=0),
+        model=ModelSpec(hidden_units=None, intercept_scale=0.25, initial_seed=0, start=None),
         training=TrainingSpec(aggregation=Aggregation.LOCAL, robust=None, rounds=1, local_steps=1, learning_rate=1.0,
                               weight_decay=0.0, averaged_share=1.0, sampling_probability=1.0, l2_clip_norm=1.0,
                               noise_multiplier=TRAINING_NOISE, max_records_per_person=1),

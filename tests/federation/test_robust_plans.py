@@ -102,6 +102,6 @@ def test_an_unknown_rule_is_refused() -> None:
 
 @pytest.mark.parametrize(("hidden", "size"), [(None, 65 * 2), (7, 65 * 7 + 7 * 2)])
 def test_the_size_of_a_model_is_that_of_its_arrays(hidden: int | None, size: int) -> None:
-    model = ModelSpec(hidden_units=hidden, intercept_scale=0.1, initial_seed=0)
+    model = ModelSpec(hidden_units=hidden, intercept_scale=0.1, initial_seed=0, start=None)
     assert model.size(dimension=64, tasks=2) == size
     assert make_plan().model_copy(update={"model": model}).model_size == size

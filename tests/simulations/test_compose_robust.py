@@ -67,7 +67,7 @@ def test_every_shipped_training_makes_a_plan(tmp_path: Path, training: str) -> N
     (["training=secure", "training.local_steps=1", "training.robust.rule=mean"],
      r"^training\.robust\.rule: is mean with training\.aggregation=secure.*Allowed: none\. What to do: set "
      r"training\.robust\.rule=none, or training=full_batch"),
-    (["training.weight_decay=0.2"],
+    (["training.weight_decay=0.2", "training.learning_rate=18"],
      r"^training\.weight_decay: times training\.learning_rate is 3\.6.*Allowed: a product of at most 2"),
 ])
 def test_bad_values_are_refused_by_name_with_a_bound_and_a_remedy(

@@ -83,7 +83,7 @@ def make_plan(
                         declared_prevalence=dict.fromkeys(tasks, 0.05), public_key=f"{i:064x}")
             for i, covered in enumerate(coverage)),
         "encoder": EncoderSpec(name="hashed-ngrams", version="1", fingerprint="0" * 64, dimension=64),
-        "model": ModelSpec(hidden_units=None, intercept_scale=0.25, initial_seed=0),
+        "model": ModelSpec(hidden_units=None, intercept_scale=0.25, initial_seed=0, start=None),
         "training": TrainingSpec(aggregation=Aggregation.LOCAL, robust=None, rounds=1, local_steps=1, learning_rate=1.0,
                                  weight_decay=0.0, averaged_share=1.0, sampling_probability=1.0, l2_clip_norm=1.0,
                                  noise_multiplier=4.0, max_records_per_person=1),

@@ -77,7 +77,7 @@ def make_plan(
                         declared_prevalence=dict.fromkeys(tasks, 0.05), public_key=f"{i:064x}")
             for i, covered in enumerate(coverage)),
         "encoder": EncoderSpec(name="fast-use", version="0.2.1", fingerprint="cd" * 32, dimension=320),
-        "model": ModelSpec(hidden_units=None, intercept_scale=0.25, initial_seed=7),
+        "model": ModelSpec(hidden_units=None, intercept_scale=0.25, initial_seed=7, start=None),
         "training": TrainingSpec(aggregation=Aggregation.LOCAL, robust=None, rounds=1, local_steps=1, learning_rate=0.5,
                                  weight_decay=0.0, averaged_share=0.5, sampling_probability=0.1, l2_clip_norm=1.0,
                                  noise_multiplier=1.4, max_records_per_person=4),
