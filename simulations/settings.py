@@ -44,6 +44,7 @@ class RealSettings(_Frozen):
     name: Literal["real"]
     seed: Seed
     parts: tuple[str, ...]
+    skew: Literal["mild", "strong"] = "mild"
 
 
 class EncoderSettings(_Frozen):
@@ -101,6 +102,11 @@ class SeriesSettings(_Frozen):
     level: AreaLevel
 
 
+class ScoresSettings(_Frozen):
+    bins: int
+    reach: float
+
+
 class StatisticsSettings(_Frozen):
     aggregation: Aggregation
     shares: dict[Family, Positive]
@@ -109,6 +115,7 @@ class StatisticsSettings(_Frozen):
     indicators: IndicatorSettings | None
     corridors: bool
     series: SeriesSettings | None
+    scores: ScoresSettings | None
     protected: tuple[str, ...]
     flag_threshold: float
 
@@ -188,7 +195,8 @@ class Settings(_Frozen):
             raise InputError("data.root", "is not set", remedy="give the folder of the public sets: data.root=FOLDER")
         from simulations.world.real import RealWorld
 
-        return RealWorld(data_root=self.data.root, seed=self.world.seed, parts=self.world.parts)
+        return RealWorld(data_root=self.data.root, seed=self.world.seed, parts=self.world.parts,
+                         skew=self.world.skew)
 
     def open_encoder(self) -> Encoder:
         """The encoder that the settings name."""

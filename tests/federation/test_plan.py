@@ -14,7 +14,7 @@ from federation.errors import InputError
 from federation.identity import SigningKey
 from federation.plan import MAX_PLAN_BYTES, SignedPlan, StudyPlan, averaged_rounds, read_plan_file
 from federation.plan_parts import ReleaseSpec
-from federation.plan_statistics import AppearancesSpec, Corridor, IndicatorsSpec, SeriesSpec, SuperRegion
+from federation.plan_statistics import AppearancesSpec, Corridor, IndicatorsSpec, ScoresSpec, SeriesSpec, SuperRegion
 from federation.taxonomy import AreaLevel, Family, RegionRole
 from tests.worlds import (
     COORDINATOR,
@@ -258,7 +258,9 @@ def test_who_signs_a_release_are_several_different_people(change: dict[str, Any]
 
 def test_what_is_counted_follows_from_the_parts_that_there_are() -> None:
     series = SeriesSpec(name="all", index=1, level=AreaLevel.COUNTRY)
-    assert make_statistics(series=series).families == tuple(Family)
+    scores = ScoresSpec(bins=8, reach=1.0)
+    assert make_statistics(series=series, scores=scores).families == tuple(Family)
+    assert Family.SCORES not in make_statistics(series=series).families
     every = tuple(Family)[:-1]
     assert make_statistics().families == every
     assert make_statistics(super_regions=(), corridors=(), indicators=None).families == (
