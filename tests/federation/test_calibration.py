@@ -47,7 +47,8 @@ def test_bins_are_those_of_a_twin_that_goes_through_the_edges(scores: list[float
 
 def test_the_fit_is_linear_discriminant_analysis_of_the_middles() -> None:
     rng = np.random.default_rng(3)
-    counts = np.array([rng.integers(20, 60, 12)[::1] * (np.arange(12) < 9), rng.integers(5, 30, 12) * (np.arange(12) > 4)])
+    at = np.arange(12)
+    counts = np.array([rng.integers(20, 60, 12) * (at < 9), rng.integers(5, 30, 12) * (at > 4)])
     found = calibrate(counts, middles=MIDDLES, noise_variance=0.0)
     assert found is not None
     values = np.repeat(np.tile(MIDDLES, 2), counts.ravel())[:, None]
@@ -147,3 +148,19 @@ def test_few_people_hardly_move_a_share_and_many_decide_it() -> None:
 def test_a_share_of_what_is_no_count_is_refused(changes: dict[str, float], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         own_prior(**{"positives": 3.0, "negatives": 4.0, "declared": 0.5, **changes})
+
+
+def test_a_label_of_fewer_people_than_noise_can_make_gives_no_calibration() -> None:
+    # 12 bins with a deviation of 10: 3 x 10 x sqrt(12) = 103.9 people might be nobody.
+    at = np.arange(12)
+    few, enough = (np.array([np.full(12, 1000), people * (at == 9)]) for people in (103, 104))
+    assert calibrate(few, middles=MIDDLES, noise_variance=100.0) is None
+    assert calibrate(enough, middles=MIDDLES, noise_variance=100.0) is not None
+
+
+def test_people_of_one_bin_lie_anywhere_in_it() -> None:
+    # Labels in neighbouring bins of width 0.5, each all in one: v = 0.5^2 / 12, so the slope is 0.5 / v = 24.
+    found = calibrate(np.array([500 * (np.arange(12) == 5), 500 * (np.arange(12) == 6)]), middles=MIDDLES,
+                      noise_variance=0.0)
+    assert found is not None
+    assert found.slope == pytest.approx(24.0)
