@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,9 @@ from clients.features import Prepared
 from clients.node import NodeHome
 from clients.places import Mention, Places, places
 from clients.series import series_table
+from federation.calibration import bin_edges, bins_of
 from federation.exact import exact_logits
-from federation.model import MultiTaskHead
+from federation.model import MultiTaskHead, model_arrays
 from federation.plan import StudyPlan
 from federation.plan_parts import RosterEntry
 from federation.privacy.guarantee import partner_noise
@@ -26,8 +28,18 @@ from federation.randomness import RandomStream
 from federation.statistics import LEVELS, IntArray, TableLayout
 from federation.taxonomy import AreaLevel, Family, Indicator
 
-Flags = dict[int, npt.NDArray[np.int64]]
-"""By row of a record: 1 as it was reviewed, and for each task 1 where the model flags it."""
+
+@dataclass(frozen=True)
+class Scored:
+    """What the model makes of one record.
+
+    Attributes:
+        flags: int64 `(1 + T,)`: 1 as it was reviewed, and for each task 1 where the model flags it.
+        bins: int64 `(T,)`: bin of the score for each task, 0 where the plan has none.
+    """
+
+    flags: npt.NDArray[np.int64]
+    bins: npt.NDArray[np.int64]
 
 
 def true_tables(
@@ -38,8 +50,9 @@ def true_tables(
     Where the plan has a series, who counts in it is noted on the disk (`clients.series`).
     """
     found, series = places(home, plan, prepared.frame), plan.statistics.series
-    flags = _flags(plan, prepared, model, (row for place in found.values() for row in place.rows()))
-    tally = _Tally(plan, entry, [dict(marks) for marks in prepared.frame["indicators"]], flags)
+    scored = _scored(plan, prepared, model, (row for place in found.values() for row in place.rows()))
+    flags = {row: one.flags for row, one in scored.items()}
+    tally = _Tally(plan, entry, [dict(marks) for marks in prepared.frame["indicators"]], scored)
     for place in found.values():
         tally.add(place)
     if series is not None:
@@ -62,25 +75,30 @@ def noisy_tables(
     return vector
 
 
-def _flags(plan: StudyPlan, prepared: Prepared, model: MultiTaskHead, rows: Iterable[int]) -> Flags:
+def _scored(plan: StudyPlan, prepared: Prepared, model: MultiTaskHead, rows: Iterable[int]) -> dict[int, Scored]:
+    """The records at `rows` under the model."""
     chosen = np.unique(np.fromiter(rows, dtype=np.int64))
     if not len(chosen):
         return {}
     # The model's own score, without the prevalence that this partner declares: see `StatisticsSpec.flag_threshold`.
-    threshold = plan.statistics.flag_threshold
-    over = exact_logits(model, prepared.inputs(chosen)) >= math.log(threshold / (1 - threshold))
+    threshold, scores = plan.statistics.flag_threshold, exact_logits(model, prepared.inputs(chosen))
+    over = scores >= math.log(threshold / (1 - threshold))
     counts = np.hstack([np.ones((len(chosen), 1), dtype=np.int64), over.astype(np.int64)])
-    return dict(zip(chosen.tolist(), counts, strict=True))
+    spec = plan.statistics.scores
+    bins = (np.zeros(scores.shape, dtype=np.int64) if spec is None
+            else bins_of(scores, bin_edges(spec, model_arrays(model))))
+    return {row: Scored(flags, own) for row, flags, own in zip(chosen.tolist(), counts, bins, strict=True)}
 
 
 class _Tally:
     """Adds people to the tables of one partner, each by no more than `federation.statistics` says."""
 
-    def __init__(self, plan: StudyPlan, entry: RosterEntry, marks: list[dict[Indicator, int]], flags: Flags) -> None:
+    def __init__(self, plan: StudyPlan, entry: RosterEntry, marks: list[dict[Indicator, int]],
+                 scored: dict[int, Scored]) -> None:
         self._layout = layout = TableLayout(plan)
         self.vector = layout.empty()
         self._tables = {family: layout.table(self.vector, family) for family in layout.blocks}
-        self._marks, self._flags = marks, flags
+        self._marks, self._scored = marks, scored
         self._tags = plan.statistics.indicators.tags if plan.statistics.indicators else ()
         self._own = [one.name for one in plan.roster].index(entry.name)
         # Position of the place that holds each region, by level; None where the plan has no such place.
@@ -95,12 +113,16 @@ class _Tally:
             self._mention(mention)
         if place.corridor is not None:
             row, pair = place.corridor
-            self._tables[Family.CORRIDORS][pair] += self._flags[row]
+            self._tables[Family.CORRIDORS][pair] += self._scored[row].flags
         for task, (row, positive) in place.labelled.items():
-            self._tables[Family.CONFUSION][task, int(positive), self._flags[row][1 + task]] += 1
+            # Never both: one of them is in the other's price.
+            if place.held_out:
+                self._tables[Family.CONFUSION][task, int(positive), self._scored[row].flags[1 + task]] += 1
+            else:
+                self._tables[Family.SCORES][task, int(positive), self._scored[row].bins[task]] += 1
 
     def _mention(self, mention: Mention) -> None:
-        flags = self._flags[mention.row]
+        flags = self._scored[mention.row].flags
         self._tables[Family.DOMINANCE][mention.region, mention.role, self._own] += 1
         for level, family in LEVELS.items():
             at = self._place_at[level][mention.region]

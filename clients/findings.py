@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 TABLES: Final = {"regional_table": (Family.REGIONS, Family.SUPER_REGIONS, Family.COUNTRIES, Family.CONFUSION,
                                     Family.DOMINANCE),
-                 "indicators": (Family.INDICATORS,), "corridors": (Family.CORRIDORS,), "series": (Family.SERIES,)}
+                 "indicators": (Family.INDICATORS,), "corridors": (Family.CORRIDORS,), "series": (Family.SERIES,),
+                 "scores": (Family.SCORES,)}
 """What a partner's rules call the tables."""
 
 

@@ -7,7 +7,8 @@ anybody else. A person counts
   once for the whole year, so that the bound holds whatever is taken in or erased in between;
 - in at most `max_roles_per_person` roles and one region of each, through records of the period;
 - in at most one corridor, through one record of the period that has both ends;
-- for each task, through one labelled record in the confusion table, if the person was held out of training.
+- for each task, through one labelled record: in the confusion table if the person was held out of training, in the
+  table of the scores, if the plan has one, if not.
 """
 
 from __future__ import annotations
@@ -40,11 +41,13 @@ class Places:
         mentions: the cells of the tables by place.
         corridor: row of the record and position of the pair in the plan's list, or None.
         labelled: by position of the task, row of the record and whether its label is positive.
+        held_out: whether the person was kept out of training.
     """
 
     mentions: list[Mention] = field(default_factory=list)
     corridor: tuple[int, int] | None = None
     labelled: dict[int, tuple[int, bool]] = field(default_factory=dict)
+    held_out: bool = False
 
     def rows(self) -> Iterator[int]:
         """Every record that is looked at for this person, maybe more than once."""
@@ -103,7 +106,8 @@ class _Chooser:
         start, end = self._spec.period_start, self._plan.period_end
         current = [row for row in rows if start <= self._observed[row] <= end]
         found = Places(mentions=self._mentions(current), corridor=self._corridor(current))
-        if self._holdout.value(unit) < self._plan.holdout_share:
+        found.held_out = self._holdout.value(unit) < self._plan.holdout_share
+        if found.held_out or self._spec.scores is not None:
             found.labelled = self._labelled(rows)
         return found
 

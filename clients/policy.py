@@ -91,7 +91,7 @@ class Policy(BaseModel):
     plans: Literal["approved"] | tuple[Hex32, ...]
     tasks: tuple[Task, ...]
     encoders: tuple[Slug, ...]
-    statistics: tuple[Literal["regional_table", "indicators", "corridors", "series"], ...]
+    statistics: tuple[Literal["regional_table", "indicators", "corridors", "series", "scores"], ...]
     records_without_person_id: Literal["refuse", "own_unit"]
     minimum_partners: Annotated[int, Field(ge=1)]
     least_noise_multiplier: Positive

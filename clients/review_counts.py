@@ -24,7 +24,8 @@ _TABLES = {
     Family.INDICATORS: "indicators among people flagged and not",
     Family.CORRIDORS: "people by pair of places",
     Family.DOMINANCE: "people by region, role and partner",
-    Family.SERIES: "the running total"}
+    Family.SERIES: "the running total",
+    Family.SCORES: "labelled people by how high the model scores them"}
 
 
 def what_is_counted(plan: StudyPlan) -> Iterator[str]:
@@ -68,6 +69,9 @@ def _others(plan: StudyPlan) -> Iterator[str]:
                f"{_PLACES[table.indicators.level][0]}")
     if table.corridors:
         yield f"from where to where records lead, for {counted(len(table.corridors), 'pair', 'pairs')} of places"
+    if table.scores is not None:
+        yield ("of the people with a label who train, how many of each label the model scores how high, in "
+               f"{table.scores.bins} steps, to tell what a score means")
     yield "how many people each partner counts in each region and role, to see where one partner makes up most of them"
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from federation.plan_parts import (
     Aggregation,
@@ -62,10 +62,20 @@ class SeriesSpec(Frozen):
     level: AreaLevel
 
 
-def counted_families(*, super_regions: bool, indicators: bool, corridors: bool, series: bool) -> tuple[Family, ...]:
+class ScoresSpec(Frozen):
+    """The table from which the model is calibrated (`federation.calibration`): bins of the score."""
+
+    bins: Annotated[int, Field(ge=4, le=256)]
+    reach: Annotated[float, Field(ge=0.01, le=100.0)]
+    """The bins are of equal width between `-reach` and `reach` times the norm of a task's output weights. Scores beyond
+    are in the first and the last."""
+
+
+def counted_families(*, super_regions: bool, indicators: bool, corridors: bool, series: bool,
+                     scores: bool = False) -> tuple[Family, ...]:
     """What a plan counts that has these parts, in the order of the vector that leaves a partner."""
     wanted = {Family.SUPER_REGIONS: super_regions, Family.INDICATORS: indicators, Family.CORRIDORS: corridors,
-              Family.SERIES: series}
+              Family.SERIES: series, Family.SCORES: scores}
     return tuple(family for family in Family if wanted.get(family, True))
 
 
@@ -94,6 +104,16 @@ class StatisticsSpec(Frozen):
     flag_threshold: OpenShare
     """A record is flagged from this score on. The score is the model's own, without any partner's declared prevalence,
     so that sensitivity and specificity mean the same at every partner."""
+    scores: ScoresSpec | None = None
+    """None: the model is not calibrated."""
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_not_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Plans that do not calibrate keep the bytes, and so the hash, that they had before there was such a table.
+        fields: dict[str, Any] = handler(self)
+        if self.scores is None:
+            fields.pop("scores", None)
+        return fields
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -115,6 +135,9 @@ class StatisticsSpec(Frozen):
         if set(self.noise_scales) != set(self.families):
             raise ValueError(f"noise_scales: given for {', '.join(sorted(self.noise_scales)) or 'nothing'}, expected "
                              f"for {', '.join(self.families)}")
+        if self.scores is not None and self.noise_scales[Family.SCORES] < self.noise_scales[Family.CONFUSION]:
+            raise ValueError(f"noise_scales.scores is {self.noise_scales[Family.SCORES]:g}, expected at least the "
+                             f"{self.noise_scales[Family.CONFUSION]:g} of confusion, in whose price it is")
         return self
 
     def _check_super_regions(self, counted: set[str]) -> None:
@@ -140,4 +163,5 @@ class StatisticsSpec(Frozen):
     def families(self) -> tuple[Family, ...]:
         """What is counted, in the order of the vector that leaves a partner."""
         return counted_families(super_regions=bool(self.super_regions), indicators=self.indicators is not None,
-                                corridors=bool(self.corridors), series=self.series is not None)
+                                corridors=bool(self.corridors), series=self.series is not None,
+                                scores=self.scores is not None)

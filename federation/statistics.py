@@ -10,6 +10,7 @@ a person at most (`max_roles_per_person`) and `T` tasks, a person moves
     corridors                           1 + T entries: one pair
     dominance                           C entries: one for each role, of the region that the person counts in
     series                              1 + T entries: one place in one role, of one release of the series
+    scores                              T entries: one labelled record a task, in one bin of its label
 
 each of them by one, of the series by `federation.privacy.series.SCALE` at most. The list of cells is public and fixed
 by the plan, hence no cell is discovered from data and none needs to be paid for.
@@ -81,6 +82,7 @@ class TableLayout:
         CORRIDORS                           (pairs, 1 + T)
         DOMINANCE                           (regions, roles, partners)
         SERIES                              (places, roles, 1 + T), in units of 1 / SCALE of a person
+        SCORES                              (T, 2, bins)                    task, label, bin of the score, lowest first
     """
 
     plan: StudyPlan
@@ -118,6 +120,8 @@ class TableLayout:
                 return (len(self.areas.regions), roles, len(self.plan.roster))
             case Family.SERIES if spec.series is not None:
                 return (len(self.areas.codes(spec.series.level)), roles, 1 + tasks)
+            case Family.SCORES if spec.scores is not None:
+                return (tasks, 2, spec.scores.bins)
         raise ValueError(f"the plan counts no {family}")
 
     @property
@@ -160,7 +164,7 @@ def moved_entries(family: Family, *, tasks: int, roles: int, tags: int) -> int:
     match family:
         case Family.REGIONS | Family.SUPER_REGIONS | Family.COUNTRIES:
             return roles * (1 + tasks)
-        case Family.CONFUSION:
+        case Family.CONFUSION | Family.SCORES:
             return tasks
         case Family.INDICATORS:
             return roles * tasks * (1 + tags)

@@ -80,6 +80,9 @@ class Family(StrEnum):
     """By region, role and partner: people counted there. Tells whether one partner makes up a cell; never published."""
     SERIES = "series"
     """By place and role, over all releases of a series: people new in one of them, and flagged for each task."""
+    SCORES = "scores"
+    """Labelled people who train, by task, label and how high the model scores them: what a score means. Not published.
+    """
 
 
 class Exploitation(StrEnum):

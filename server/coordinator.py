@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 
+from federation.calibration import Calibration
 from federation.errors import InputError
 from federation.identity import SigningKey
 from federation.journal import Entry, Journal, PlanSigned, Side, StudyRun, read_journal, verify_journal
@@ -21,6 +22,8 @@ from federation.messages import Arrays
 from federation.plan import SignedPlan, StudyPlan, read_plan_file
 from federation.private_files import locked_within, sync_folder
 from federation.statistics import Measurements
+from federation.taxonomy import Task
+from server.calibrating import calibrations_of
 from server.checkpoints import STATE_FILE, Checkpoint
 from server.release.decide import kept_back_of
 from server.rounds import StudyOutcome
@@ -253,6 +256,10 @@ class CoordinatorHome:
     def model(self) -> Arrays:
         """The published model of the study at hand."""
         return self.study(self.signed_plan().sha256).model()
+
+    def calibrations(self) -> dict[Task, Calibration]:
+        """By task, what the scores of the published model mean; empty if the plan does not calibrate."""
+        return calibrations_of(self.measurements(), self.model())
 
     def measurements(self) -> Measurements:
         """The noisy sums of the study at hand.

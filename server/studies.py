@@ -27,6 +27,7 @@ from federation.plan_parts import Hex32, Slug
 from federation.privacy.guarantee import table_variances
 from federation.randomness import RandomStream
 from federation.statistics import Measurements, TableLayout
+from server.calibrating import calibrations_json, calibrations_of
 from server.rounds import StudyOutcome
 from server.stages import REPORTS, StageReport
 
@@ -98,6 +99,7 @@ class Study:
     plan.json            the signed plan               model.safetensors   the published model
     measurements.json    the sums of noisy tables      measurements.salt   what hides them in their hash (0600)
     stages.json          who answered, was late, declined
+    calibration.json     what the model's scores mean, if the plan asks for it
     ```
     """
 
@@ -125,6 +127,9 @@ class Study:
         save_file(outcome.model, self.model_path, metadata={"plan_sha256": signed.sha256})
         stages = [asdict(stage) for stage in outcome.stages]
         (self.path / "stages.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
+        if signed.plan.statistics.scores is not None:
+            meaning = calibrations_json(calibrations_of(outcome.measurements, outcome.model))
+            (self.path / "calibration.json").write_text(json.dumps(meaning, indent=1) + "\n", encoding="utf-8")
         write_secret(self.salt_path, salt_for(signed.plan))
         write_secret(self.measurements_path, measurements_json(outcome.measurements))
 

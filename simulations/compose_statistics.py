@@ -9,6 +9,7 @@ from federation.plan_statistics import (
     AppearancesSpec,
     Corridor,
     IndicatorsSpec,
+    ScoresSpec,
     SeriesSpec,
     StatisticsSpec,
     SuperRegion,
@@ -16,7 +17,7 @@ from federation.plan_statistics import (
 )
 from federation.privacy.accounting import table_scales_for
 from federation.statistics import moved_entries, shift_of
-from federation.taxonomy import RegionRole
+from federation.taxonomy import Family, RegionRole
 from simulations.settings import Settings
 from simulations.world.interface import World
 
@@ -55,11 +56,16 @@ def compose_statistics(
     scales = table_scales_for(epsilon=settings.privacy.statistics_epsilon, delta=settings.privacy.delta,
                               entries=entries, shifts=[shift_of(family) for family in families],
                               shares=[chosen.shares[family] for family in families])
+    noise = {family: max(scale, least_scale) for family, scale in zip(families, scales, strict=True)}
+    if chosen.scores is not None:
+        # Nobody moves both tables, so the second is in the price of the first.
+        noise[Family.SCORES] = noise[Family.CONFUSION]
     return StatisticsSpec(
         period_start=period_start, regions=world.regions, roles=roles, protected=chosen.protected,
         super_regions=super_regions, corridors=corridors, aggregation=chosen.aggregation,
         series=SeriesSpec(**chosen.series.model_dump()) if chosen.series else None,
+        scores=ScoresSpec(**chosen.scores.model_dump()) if chosen.scores else None,
         indicators=IndicatorsSpec(level=indicators.level, tags=indicators.tags) if indicators else None,
-        noise_scales={family: max(scale, least_scale) for family, scale in zip(families, scales, strict=True)},
+        noise_scales=noise,
         max_roles_per_person=chosen.max_roles_per_person, flag_threshold=chosen.flag_threshold,
         appearances=AppearancesSpec(**chosen.appearances.model_dump()))

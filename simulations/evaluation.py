@@ -1,14 +1,15 @@
 """How good a model is, on people whom no training has seen. Possible only in a simulation, where one process may look
 into every home; at a real partner the same split serves to measure the model at home.
 
-Ranking (AUC, PR-AUC) is of the model's own score, without any partner's declared prevalence, so that knowing which
-partner a record came from cannot help. F1 and calibration are of the probability that a partner would act on.
+Ranking (AUC, PR-AUC) is of the model's own score, without any partner's prevalence, so that knowing which partner a
+record came from cannot help. F1 and calibration are of the probability that a partner would act on: by the prevalence
+that it has declared, or, if the study calibrates, by the calibrated score and the partner's own count.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -16,9 +17,11 @@ import numpy.typing as npt
 import torch
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
+from clients.calibration import own_priors
 from clients.features import Prepared
 from clients.node import NodeHome
 from clients.selection import target_matrix
+from federation.calibration import Calibration
 from federation.messages import Arrays
 from federation.model import initial_model, load_arrays, partner_prior
 from federation.plan import StudyPlan
@@ -29,11 +32,15 @@ _BINS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class TestSet:
-    """Held-out labelled records of all partners: inputs `(N, D + 1)`, targets and priors `(N, T)`, NaN = no label."""
+    """Held-out labelled records of all partners: inputs `(N, D + 1)`, targets and priors `(N, T)`, NaN = no label.
+
+    `priors` are of the prevalence that a record's partner has declared, `own_priors` by its training people.
+    """
 
     inputs: torch.Tensor
     targets: npt.NDArray[np.float32]
     priors: npt.NDArray[np.float32]
+    own_priors: npt.NDArray[np.float64]
     people: int
 
 
@@ -54,7 +61,7 @@ class Quality:
 
 def held_out(homes: Sequence[NodeHome], plan: StudyPlan, prepared: Sequence[Prepared]) -> TestSet:
     """Collect the held-out labelled records of all partners."""
-    inputs, targets, priors, people = [], [], [], 0
+    inputs, targets, priors, own, people = [], [], [], [], 0
     for home, records in zip(homes, prepared, strict=True):
         entry = plan.partner(home.settings.name)
         if entry is None:
@@ -68,8 +75,9 @@ def held_out(homes: Sequence[NodeHome], plan: StudyPlan, prepared: Sequence[Prep
         inputs.append(torch.from_numpy(records.inputs(rows)))
         targets.append(labels[rows])
         priors.append(np.tile(np.array(partner_prior(plan, entry), dtype=np.float32), (len(rows), 1)))
+        own.append(np.tile(np.array(own_priors(home, plan, entry, records.frame)), (len(rows), 1)))
     return TestSet(inputs=torch.cat(inputs), targets=np.concatenate(targets), priors=np.concatenate(priors),
-                   people=people)
+                   own_priors=np.concatenate(own), people=people)
 
 
 def calibration_error(probability: npt.NDArray[np.float64], truth: npt.NDArray[np.float64]) -> float:
@@ -91,13 +99,16 @@ def measure(score: npt.NDArray[np.float64], prior: npt.NDArray[np.float64], trut
         calibration_error=calibration_error(probability, truth), brier=float(np.mean((probability - truth) ** 2)))
 
 
-def evaluate(plan: StudyPlan, model: Arrays, test: TestSet) -> dict[Task, Quality]:
-    """Figures of `model` for each task of the plan."""
+def evaluate(plan: StudyPlan, model: Arrays, test: TestSet,
+             calibrations: Mapping[Task, Calibration] | None = None) -> dict[Task, Quality]:
+    """Figures of `model` for each task of the plan; tasks without a calibration are judged by their plain scores."""
     with torch.no_grad():
         logits = load_arrays(initial_model(plan), model)(test.inputs).numpy().astype(np.float64)
     quality = {}
     for column, task in enumerate(plan.tasks):
         known = ~np.isnan(test.targets[:, column])
-        quality[task] = measure(logits[known, column], test.priors[known, column].astype(np.float64),
-                                test.targets[known, column].astype(np.float64))
+        score, prior = logits[known, column], test.priors[known, column].astype(np.float64)
+        if (calibration := (calibrations or {}).get(task)) is not None:
+            score, prior = calibration.log_odds(score, 0.0), test.own_priors[known, column]
+        quality[task] = measure(score, prior, test.targets[known, column].astype(np.float64))
     return quality

@@ -153,7 +153,7 @@ def _compare(settings: Settings, plan: StudyPlan, coordinator: CoordinatorHome, 
     prepared = [prepare(home, plan) for home in ready]
     test = held_out(ready, plan, prepared)
     quality: Comparison = {task: {} for task in plan.tasks}
-    _enter(quality, "federated", evaluate(plan, coordinator.model(), test))
+    _enter(quality, "federated", evaluate(plan, coordinator.model(), test, coordinator.calibrations()))
     if settings.simulation.baselines:
         people = _people(plan, ready, prepared)
         advance = display.working("Compare", len(people) + 2)

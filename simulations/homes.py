@@ -78,7 +78,7 @@ def policy_for(settings: Settings) -> Policy:
     study = 2 * (settings.privacy.training_epsilon + settings.privacy.statistics_epsilon)
     return Policy(
         plans="approved", tasks=tuple(Task), encoders=(settings.encoder.name,),
-        statistics=("regional_table", "indicators", "corridors", "series"),
+        statistics=("regional_table", "indicators", "corridors", "series", "scores"),
         # Real public sets have records without a person; they are not what a simulation protects.
         records_without_person_id="own_unit", minimum_partners=1, least_noise_multiplier=0.1, least_l2_clip_norm=1e-4,
         least_table_noise_scale=0.1, distributed_noise=("statistics", "training"), least_colluders=0,

@@ -44,6 +44,7 @@ class RealSettings(_Frozen):
     name: Literal["real"]
     seed: Seed
     parts: tuple[str, ...]
+    skew: Literal["mild", "strong"] = "mild"
 
 
 class EncoderSettings(_Frozen):
@@ -102,6 +103,11 @@ class SeriesSettings(_Frozen):
     level: AreaLevel
 
 
+class ScoresSettings(_Frozen):
+    bins: int
+    reach: float
+
+
 class StatisticsSettings(_Frozen):
     aggregation: Aggregation
     shares: dict[Family, Positive]
@@ -110,6 +116,7 @@ class StatisticsSettings(_Frozen):
     indicators: IndicatorSettings | None
     corridors: bool
     series: SeriesSettings | None
+    scores: ScoresSettings | None
     protected: tuple[str, ...]
     flag_threshold: float
 
@@ -189,7 +196,8 @@ class Settings(_Frozen):
             raise InputError("data.root", "is not set", remedy="give the folder of the public sets: data.root=FOLDER")
         from simulations.world.real import RealWorld
 
-        return RealWorld(data_root=self.data.root, seed=self.world.seed, parts=self.world.parts)
+        return RealWorld(data_root=self.data.root, seed=self.world.seed, parts=self.world.parts,
+                         skew=self.world.skew)
 
     def open_encoder(self) -> Encoder:
         """The encoder that the settings name."""

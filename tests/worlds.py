@@ -90,19 +90,20 @@ RELEASE = ReleaseSpec(
 
 
 def make_statistics(*, noise_scale: float = 6.0, **changes: Any) -> StatisticsSpec:
-    """All families of tables but a series over three regions of one invented country.
+    """All families of tables but a series and scores over three regions of one invented country.
 
     `noise_scale` is that of every family that is counted but those in `COARSE`, in people.
     """
     parts: dict[str, Any] = {
         "period_start": date(2026, 4, 1), "regions": REGIONS, "roles": (RegionRole.ORIGIN, RegionRole.OBSERVED),
         "protected": (), "super_regions": SUPER_REGIONS, "corridors": CORRIDORS,
-        "indicators": IndicatorsSpec(level=AreaLevel.COUNTRY, tags=TAGS), "series": None,
+        "indicators": IndicatorsSpec(level=AreaLevel.COUNTRY, tags=TAGS), "series": None, "scores": None,
         "aggregation": Aggregation.LOCAL,
         "max_roles_per_person": 1, "flag_threshold": 0.5,
         "appearances": AppearancesSpec(releases_a_year=4, releases_per_person=4, release_of_year=2), **changes}
     families = counted_families(super_regions=bool(parts["super_regions"]), indicators=parts["indicators"] is not None,
-                                corridors=bool(parts["corridors"]), series=parts["series"] is not None)
+                                corridors=bool(parts["corridors"]), series=parts["series"] is not None,
+                                scores=parts["scores"] is not None)
     scales = {family: noise_scale * COARSE.get(family, 1.0) * shift_of(family) for family in families}
     return StatisticsSpec(**{"noise_scales": scales, **parts})
 
@@ -168,7 +169,7 @@ def make_records(count: int, *, seed: int = 0, people: int | None = None) -> lis
 
 POLICY = Policy(
     plans="approved", tasks=tuple(Task), encoders=("hashed-ngrams",),
-    statistics=("regional_table", "indicators", "corridors", "series"),
+    statistics=("regional_table", "indicators", "corridors", "series", "scores"),
     records_without_person_id="own_unit", minimum_partners=1, least_noise_multiplier=1.0, least_l2_clip_norm=0.1,
     least_table_noise_scale=1.0, distributed_noise=("statistics", "training"), least_colluders=0, rehearsal="allow",
     ceilings=Ceilings(delta=1e-5, round=20.0, study=50.0, year=100.0, total=200.0))

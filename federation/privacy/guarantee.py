@@ -18,12 +18,14 @@ Steinke 2020, arXiv:2004.00010). Which of a year's releases a person counts in i
 the partner's and depends on nobody else; the price is that of somebody who counts in this one. In the table of a series
 a person moves each of `1 + tasks` entries by c_0 = 256 in the release in which they count and by less in later ones
 (`federation.privacy.series`), so each release is charged at c_0: that covers whichever releases a partner takes part
-in, since smaller shifts cost less. Where a part is summed securely (`Aggregation.SECURE`), a partner's own numbers
-never leave it: what is indistinguishable is the sum, whose noise is made up of shares
-(`federation.privacy.distributed`). It is charged at the noise of `quorum - colluders` of them, the least that a sum
-which partners unmask can carry, and a step is then a step of the whole federation. The whole is composed in one privacy
-loss distribution, rounded up. Number of steps, divisor and noise are constants of the signed plan, so they tell nothing
-about the data. Averaging, weight decay and everything the coordinator does afterwards is post-processing.
+in, since smaller shifts cost less. The table of the scores has no charge of its own: a person either trains and moves
+it or is held out and moves that of confusion, by a lot that no record changes. Where a part is summed securely
+(`Aggregation.SECURE`), a partner's own numbers never leave it: what is indistinguishable is the sum, whose noise is
+made up of shares (`federation.privacy.distributed`). It is charged at the noise of `quorum - colluders` of them, the
+least that a sum which partners unmask can carry, and a step is then a step of the whole federation. The whole is
+composed in one privacy loss distribution, rounded up. Number of steps, divisor and noise are constants of the signed
+plan, so they tell nothing about the data. Averaging, weight decay and everything the coordinator does afterwards is
+post-processing.
 
 **Argued, not proved.** That NumPy's tanh gives a number the same result wherever it stands in an array (tested); that
 ChaCha20's key stream is as good as random; that no timing or other side channel is read. For a model that is no
@@ -99,12 +101,24 @@ def round_event(plan: StudyPlan) -> SubsampledGaussian:
                               sampling_probability=spec.sampling_probability)
 
 
+def family_events(plan: StudyPlan) -> dict[Family, DiscreteGaussianTable]:
+    """The accounting events of the tables by family: of one partner's, or of the sum where only that is seen.
+
+    There is none for the scores. Whoever moves their table trains, and so moves nothing in the table of confusion,
+    whose noise is no larger (`StatisticsSpec`) and in which those who are held out move as many entries. Its event
+    covers either.
+    """
+    return {family: _event(plan, family) for family in plan.statistics.families if family is not Family.SCORES}
+
+
+def _event(plan: StudyPlan, family: Family) -> DiscreteGaussianTable:
+    return DiscreteGaussianTable(scale=plan.statistics.noise_scales[family], entries=entries_of(plan, family),
+                                 shift=shift_of(family))
+
+
 def statistics_events(plan: StudyPlan) -> tuple[DiscreteGaussianTable, ...]:
-    """The accounting events of the tables, one for each family: of one partner's, or of the sum where only that is
-    seen."""
-    scales = plan.statistics.noise_scales
-    return tuple(DiscreteGaussianTable(scale=scales[family], entries=entries_of(plan, family), shift=shift_of(family))
-                 for family in plan.statistics.families)
+    """What all tables cost one person at one partner."""
+    return tuple(family_events(plan).values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,9 +188,12 @@ def _at_partners(plan: StudyPlan, partners: int) -> tuple[Event, ...]:
     """What a study costs somebody who has records at so many of its partners.
 
     Under local aggregation each partner's numbers are a mechanism of their own, and so many of them compose. In a
-    secure sum there is one, which that person moves by so many times as much.
+    secure sum there is one, which that person moves by so many times as much; there they may be held out at one partner
+    and train at another, so the table of the scores is charged beside that of confusion.
     """
     training, tables = training_event(plan), statistics_events(plan)
+    if plan.statistics.scores is not None and partners > 1 and plan.statistics.aggregation is Aggregation.SECURE:
+        tables = (*tables, _event(plan, Family.SCORES))
     training = (replace(training, steps=partners * training.steps) if plan.training.aggregation is Aggregation.LOCAL
                 else replace(training, noise_multiplier=training.noise_multiplier / partners))
     tables = tuple(replace(table, entries=partners * table.entries)

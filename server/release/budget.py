@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from federation.plan import StudyPlan
 from federation.privacy.accounting import DiscreteGaussianTable, epsilon_of
-from federation.privacy.guarantee import statistics_events, training_event
+from federation.privacy.guarantee import family_events, training_event
 from federation.taxonomy import Family
 from server.coordinator import CoordinatorHome
 from server.release.published import in_series
@@ -77,7 +77,7 @@ def _costliest(plans: Sequence[StudyPlan], most: int) -> list[DiscreteGaussianTa
     own: list[list[DiscreteGaussianTable]] = []
     always: list[DiscreteGaussianTable] = []
     for plan in plans:
-        events = dict(zip(plan.statistics.families, statistics_events(plan), strict=True))
+        events = family_events(plan)
         always += [table for family, table in events.items() if family is Family.SERIES]
         own.append([table for family, table in events.items() if family is not Family.SERIES])
     own.sort(key=lambda tables: sum(table.entries * (table.shift / table.scale) ** 2 for table in tables))

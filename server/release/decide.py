@@ -97,13 +97,13 @@ class Gated:
 
 
 def thresholds_of(plan: StudyPlan, variances: dict[Family, float]) -> Thresholds:
-    """The least noisy count that may be shown, by family; the table of dominance is never shown, and that of a series
-    only in totals.
+    """The least noisy count that may be shown, by family; the tables of dominance and of scores are never shown, and
+    that of a series only in totals.
 
     For confusion it is that of the people with a signal: flagged and not, so the sum of two noisy counts.
     """
     return {family: (_least_labelled if family is Family.CONFUSION else _threshold)(plan, variance)
-            for family, variance in variances.items() if family not in (Family.DOMINANCE, Family.SERIES)}
+            for family, variance in variances.items() if family not in (Family.DOMINANCE, Family.SERIES, Family.SCORES)}
 
 
 def apply_gate(measurements: Measurements, earlier: Sequence[SeriesMeasurement] = ()) -> Gated:

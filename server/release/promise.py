@@ -8,8 +8,8 @@ from typing import Any
 from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from federation.privacy.accounting import DiscreteGaussianTable, epsilon_of
+from federation.privacy.guarantee import family_events, table_variances
 from federation.privacy.guarantee import price as compute_price
-from federation.privacy.guarantee import statistics_events, table_variances
 from federation.privacy.series import coefficients
 from federation.secure import noise_in_words, parts_in_sums
 from federation.statistics import TableLayout, entries_of, scales_in_people
@@ -50,10 +50,9 @@ def year_epsilon(plan: StudyPlan) -> float:
     Somebody who has counted in a series is in every later table of it, whichever releases are their own.
     """
     spec = plan.statistics
-    times = {family: spec.appearances.releases_a_year if family is Family.SERIES
-             else spec.appearances.releases_per_person for family in spec.families}
-    return epsilon_of([event for family, event in zip(spec.families, statistics_events(plan), strict=True)
-                       for _ in range(times[family])], delta=plan.privacy.delta)
+    return epsilon_of([event for family, event in family_events(plan).items()
+                       for _ in range(spec.appearances.releases_a_year if family is Family.SERIES
+                                      else spec.appearances.releases_per_person)], delta=plan.privacy.delta)
 
 
 def series_epsilon(plan: StudyPlan) -> float | None:

@@ -67,6 +67,7 @@ FAMILIES: Final = {
     "regions": "rates by region", "super_regions": "rates by super-region", "countries": "rates by country",
     "confusion": "how often the model errs", "indicators": "indicator mix", "corridors": "reported movements",
     "dominance": "share of each partner (never published)", "series": "running totals",
+    "scores": "what a score means (never published)",
 }
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
            "December")

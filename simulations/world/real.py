@@ -12,13 +12,15 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from federation.errors import InputError
 from federation.plan_statistics import SuperRegion
@@ -36,6 +38,10 @@ _CENSUS_REGIONS = (
     ("west", "West", "AK AZ CA CO HI ID MT NV NM OR UT WA WY"),
 )
 _LONGEST_FIELD = 1 << 24  # characters; job adverts exceed the csv module's usual 131,072 only where a file is broken
+_STRONG_SIZES = (0.52, 0.26, 0.13, 0.06, 0.03)
+"""With strong skew: the share of a set's records at each partner. What a partner's positives come to is drawn whatever
+its size, so that small ones have many and large ones few."""
+_MOST_POSITIVE = 0.82
 _CONCENTRATION = 1.0  # Dirichlet of the positives over partners: clear label skew, and no partner without positives
 
 
@@ -54,6 +60,21 @@ class _Part:
     slots: int
     prevalence: float  # public knowledge about the corpus, rounded
     topics: Mapping[str, str] = field(default_factory=dict)
+    strong: tuple[str, tuple[int, ...]] | None = None
+    """With strong skew: the beginning of the partners' names, and their slots."""
+    bands: tuple[int, ...] = ()
+    """Slots by partner, where they are not all `slots`."""
+
+    def skewed(self) -> _Part:
+        """This set, dealt with strong skew if it has a deal of that kind."""
+        if self.strong is None:
+            return self
+        name, bands = self.strong
+        return replace(self, bands=bands, kinds={f"{name}-{i}": PartnerKind.PLATFORM for i, _ in enumerate(bands, 1)})
+
+    def slots_of(self, partner: str) -> int:
+        """The public band of one of its partners."""
+        return self.bands[list(self.kinds).index(partner)] if self.bands else self.slots
 
 
 _PLATFORM, _NGO, _AGENCY = PartnerKind.PLATFORM, PartnerKind.NGO, PartnerKind.AGENCY
@@ -71,11 +92,13 @@ _PARTS: Mapping[str, _Part] = MappingProxyType({
     "goemotions": _Part(
         path=Path("goemotions_distress") / "posts.csv", mapping="goemotions", task=Task.DISTRESS, person="group",
         slots=2048, prevalence=0.25,  # built with three negatives to a positive
-        kinds={f"goemotions-{i}": _PLATFORM for i in range(1, 5)}),
+        kinds={f"goemotions-{i}": _PLATFORM for i in range(1, 5)},
+        strong=("goemotions", (4096, 2048, 1024, 512, 256))),
     "sms_spam": _Part(
         path=Path("sms_spam") / "messages.csv", mapping="sms_spam", task=Task.RECRUITMENT, person="doc_id",
         slots=2048, prevalence=0.10,  # published: 13 % of the collection
-        kinds={"sms-1": _PLATFORM, "sms-2": _PLATFORM}),
+        kinds={"sms-1": _PLATFORM, "sms-2": _PLATFORM},
+        strong=("sms", (2048, 1024, 512, 256, 128))),
     "emscad": _Part(
         path=Path("emscad_small") / "ads.csv", mapping="emscad_small", task=Task.RECRUITMENT, person="doc_id",
         slots=512, prevalence=0.05,  # published: 4.8 % of the adverts
@@ -92,6 +115,8 @@ class RealWorld:
         data_root: folder that holds the data sets, each in its own folder.
         seed: draws regions and the label skew.
         parts: which data sets; a partner's file does not depend on which others are chosen.
+        skew: `mild` deals sets without topics to few partners of one size; `strong` to five, each half as large as the
+            one before, whose shares of positives run from a few percent to 82.
 
     Raises:
         InputError: if the folder or a file is missing, or a part is unknown.
@@ -100,6 +125,7 @@ class RealWorld:
     data_root: Path
     seed: int
     parts: tuple[str, ...] = PARTS
+    skew: Literal["mild", "strong"] = "mild"
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -117,7 +143,12 @@ class RealWorld:
 
     @property
     def name(self) -> str:
-        return f"real-{'-'.join(self.parts)}-{self.seed}"
+        return "-".join(["real", *self.parts, *(["strong"] if self.skew == "strong" else []), str(self.seed)])
+
+    @cached_property
+    def _dealt(self) -> Mapping[str, _Part]:
+        """All sets as this world deals them, in their fixed order."""
+        return {name: part.skewed() if self.skew == "strong" else part for name, part in _PARTS.items()}
 
     @property
     def label(self) -> str:
@@ -156,9 +187,9 @@ class RealWorld:
     @cached_property
     def partners(self) -> tuple[WorldPartner, ...]:
         return tuple(
-            WorldPartner(name=name, kind=kind, slots=part.slots, regions=self.regions, languages=("en",),
+            WorldPartner(name=name, kind=kind, slots=part.slots_of(name), regions=self.regions, languages=("en",),
                          declared_prevalence=MappingProxyType({part.task: part.prevalence}), mapping=part.mapping)
-            for part in (_PARTS[chosen] for chosen in self.parts) for name, kind in part.kinds.items())
+            for part in (self._dealt[chosen] for chosen in self.parts) for name, kind in part.kinds.items())
 
     @cached_property
     def _magnitudes(self) -> Mapping[str, int]:
@@ -183,8 +214,7 @@ class RealWorld:
             InputError: if there is no such partner, a file is broken, or the partner holds more people than slots.
         """
         chosen = find_partner(self.partners, partner)
-        index = next(i for i, part in enumerate(_PARTS.values()) if partner in part.kinds)
-        part = tuple(_PARTS.values())[index]
+        index, part = next((i, part) for i, part in enumerate(self._dealt.values()) if partner in part.kinds)
         # Sequences keyed by the fixed index of the data set: the choice of parts changes nothing.
         regions_rng, deal_rng = (np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(index, use)))
                                  for use in range(2))
@@ -219,7 +249,10 @@ class RealWorld:
                 raise InputError(str(part.path), f"record {unknown[0] + 1} has an unknown partner",
                                  bound=", ".join(part.topics))
             return [part.topics[row["partner"]] for row in rows]
-        return [names[i] for i in deal([row["label"] == "1" for row in rows], len(names), rng)]
+        positive = [row["label"] == "1" for row in rows]
+        if self.skew == "strong" and part.strong is not None:
+            return [names[i] for i in deal_unevenly(positive, rng)]
+        return [names[i] for i in deal(positive, len(names), rng)]
 
 
 def census_regions(codes: Sequence[str]) -> tuple[SuperRegion, ...]:
@@ -237,14 +270,38 @@ def deal(positive: Sequence[bool], hands: int, rng: np.random.Generator) -> list
     Returns:
         The hand of each row.
     """
-    total, marks = len(positive), np.asarray(positive, dtype=bool)
+    total = len(positive)
     room = np.array([total // hands + (i < total % hands) for i in range(hands)])
+    return _dealt(positive, room, room, rng)
+
+
+def deal_unevenly(positive: Sequence[bool], rng: np.random.Generator) -> list[int]:
+    """Deal rows into hands of `_STRONG_SIZES`, none with more than `_MOST_POSITIVE` positives.
+
+    Returns:
+        The hand of each row.
+
+    Raises:
+        ValueError: if there are too many positives for that.
+    """
+    room = (len(positive) * np.array(_STRONG_SIZES)).astype(int)
+    room[0] += len(positive) - room.sum()
+    most = (room * _MOST_POSITIVE).astype(int)
+    if sum(positive) > most.sum():
+        raise ValueError(f"{sum(positive)} of {len(positive)} rows are positive, expected at most {most.sum()}")
+    return _dealt(positive, room, most, rng)
+
+
+def _dealt(positive: Sequence[bool], size: npt.NDArray[np.int64], room: npt.NDArray[np.int64],
+           rng: np.random.Generator) -> list[int]:
+    """Deal hands of given sizes; of their positives a Dirichlet draw decides, as far as there is room for them."""
+    hands, marks = len(size), np.asarray(positive, dtype=bool)
     share = rng.dirichlet([_CONCENTRATION] * hands) * marks.sum()
     wanted = np.minimum(share.astype(int), room)
     while wanted.sum() < marks.sum():  # what rounding or a full hand left over goes where there is room
         wanted[int(np.argmax(np.where(wanted < room, share - wanted, -np.inf)))] += 1
-    result = np.empty(total, dtype=int)
-    for mask, counts in ((marks, wanted), (~marks, room - wanted)):
+    result = np.empty(len(marks), dtype=int)
+    for mask, counts in ((marks, wanted), (~marks, size - wanted)):
         result[np.flatnonzero(mask)] = rng.permutation(np.repeat(np.arange(hands), counts))
     return [int(i) for i in result]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from clients.features import Prepared
 from federation.plan import StudyPlan
-from federation.plan_statistics import AppearancesSpec, Corridor, IndicatorsSpec
+from federation.plan_statistics import AppearancesSpec, Corridor, IndicatorsSpec, ScoresSpec
 from federation.taxonomy import AreaLevel, Indicator, LabelValue, RegionRole, Task
 from tests.worlds import CORRIDORS, DAY, DIMENSION, REGIONS, SUPER_REGIONS, TAGS, make_statistics
 
@@ -102,6 +102,7 @@ def some_tables(draw: st.DrawFn) -> dict[str, Any]:
         "corridors": draw(st.sampled_from((pairs, pairs[:1], COUNTRY_PAIR, ()))),
         "indicators": draw(st.one_of(st.none(), st.builds(
             IndicatorsSpec, level=st.sampled_from(levels), tags=st.sampled_from((TAGS, TAGS[:1]))))),
+        "scores": draw(st.sampled_from((None, ScoresSpec(bins=4, reach=0.5), ScoresSpec(bins=9, reach=2.0)))),
         "max_roles_per_person": draw(st.integers(1, 2)),
         "appearances": AppearancesSpec(releases_a_year=3, releases_per_person=a_person,
                                        release_of_year=draw(st.integers(1, 3)))}

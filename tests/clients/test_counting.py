@@ -23,7 +23,7 @@ from federation.areas import Areas
 from federation.model import MultiTaskHead, initial_model
 from federation.plan import StudyPlan
 from federation.plan_parts import RosterEntry
-from federation.plan_statistics import IndicatorsSpec
+from federation.plan_statistics import AppearancesSpec, IndicatorsSpec, ScoresSpec
 from federation.randomness import RandomStream
 from federation.records import Record
 from federation.statistics import LEVELS, IntArray, TableLayout, entries_of
@@ -60,13 +60,25 @@ def tables_of(home: NodeHome, plan: StudyPlan, rows: list[Row]) -> IntArray:
 Cells = Counter[tuple[Any, ...]]
 
 
-def flags_of(plan: StudyPlan, prepared: Prepared, row: int) -> set[Task]:
-    """The tasks for which the model flags a record, one product at a time. On their grids these are exact."""
+def scores_of(plan: StudyPlan, prepared: Prepared, row: int) -> dict[Task, float]:
+    """The model's scores of a record, one product at a time. On their grids these are exact."""
     weights = np.round(MODEL.output.weight.detach().numpy().astype(float) * 2**22) / 2**22
     (inputs,) = prepared.inputs(np.array([row])).astype(float)
+    return {task: sum(one * other for one, other in zip(own.tolist(), inputs.tolist(), strict=True))
+            for task, own in zip(plan.tasks, weights, strict=True)}
+
+
+def flags_of(plan: StudyPlan, prepared: Prepared, row: int) -> set[Task]:
+    """The tasks for which the model flags a record."""
     bar = math.log(plan.statistics.flag_threshold / (1 - plan.statistics.flag_threshold))
-    return {task for task, own in zip(plan.tasks, weights, strict=True)
-            if sum(one * other for one, other in zip(own.tolist(), inputs.tolist(), strict=True)) >= bar}
+    return {task for task, score in scores_of(plan, prepared, row).items() if score >= bar}
+
+
+def bin_of(plan: StudyPlan, spec: ScoresSpec, task: Task, score: float) -> int:
+    """How many of the inner edges, taken one by one, a score has reached."""
+    weights = MODEL.output.weight.detach().numpy()[plan.tasks.index(task)].tolist()
+    reach = spec.reach * math.sqrt(sum(weight * weight for weight in weights))
+    return sum(score >= -reach + 2 * reach * edge / spec.bins for edge in range(1, spec.bins))
 
 
 def twin(home: NodeHome, plan: StudyPlan, rows: list[Row], prepared: Prepared) -> Cells:
@@ -120,12 +132,17 @@ def twin(home: NodeHome, plan: StudyPlan, rows: list[Row], prepared: Prepared) -
         if led:
             row, pair = min(led, key=lambda one: tickets.value("corridor", one[0].id))
             people_and_flagged(row, Family.CORRIDORS, pair)
-        for task in plan.tasks if holdout.value(person) < plan.holdout_share else ():
+        held_out = holdout.value(person) < plan.holdout_share
+        for task in plan.tasks if held_out or spec.scores is not None else ():
             known = [row for row in own if row.labels.get(task) in (LabelValue.POSITIVE, LabelValue.NEGATIVE)]
             if known:
                 row = min(known, key=lambda one: tickets.value("confusion", task, one.id))
-                flagged = task in flags_of(plan, prepared, rows.index(row))
-                cells[Family.CONFUSION, task, row.labels[task] is LabelValue.POSITIVE, flagged] += 1
+                positive, at = row.labels[task] is LabelValue.POSITIVE, rows.index(row)
+                if held_out:
+                    cells[Family.CONFUSION, task, positive, task in flags_of(plan, prepared, at)] += 1
+                elif spec.scores is not None:
+                    reached = bin_of(plan, spec.scores, task, scores_of(plan, prepared, at)[task])
+                    cells[Family.SCORES, task, positive, reached] += 1
     return +cells
 
 
@@ -140,7 +157,8 @@ def named(plan: StudyPlan, vector: IntArray) -> Cells:
         Family.INDICATORS: (areas.codes(spec.indicators.level) if spec.indicators else (), spec.roles, plan.tasks,
                             (False, True), ("people", *tags)),
         Family.CORRIDORS: (spec.corridors, counts),
-        Family.DOMINANCE: (areas.regions, spec.roles, tuple(entry.name for entry in plan.roster))}
+        Family.DOMINANCE: (areas.regions, spec.roles, tuple(entry.name for entry in plan.roster)),
+        Family.SCORES: (plan.tasks, (False, True), tuple(range(spec.scores.bins)) if spec.scores else ())}
     cells = Cells()
     for family in layout.blocks:
         table = layout.table(vector, family)
@@ -179,7 +197,7 @@ def test_the_twin_agrees_about_a_crowd_of_which_every_record_says_everything(hom
 
 
 @settings(max_examples=60)
-@given(some_rows(), some_tables(), st.sampled_from([0.2, 1.0]))
+@given(some_rows(), some_tables(), st.sampled_from([0.2, 0.5, 1.0]))
 def test_one_person_moves_each_table_by_its_entries_and_each_of_them_by_one(
     home: NodeHome, rows: list[Row], tables: dict[str, Any], holdout_share: float
 ) -> None:
@@ -195,6 +213,9 @@ def test_one_person_moves_each_table_by_its_entries_and_each_of_them_by_one(
             table = layout.table(change, family)
             assert np.count_nonzero(table) <= block.entries == entries_of(plan, family)
             assert np.linalg.norm(table) <= block.l2_sensitivity + 1e-12
+        if Family.SCORES in layout.blocks:
+            # The two share one price: nobody is in both.
+            assert not (layout.table(change, Family.CONFUSION).any() and layout.table(change, Family.SCORES).any())
         total += change
     assert (total == whole).all()
 
@@ -211,6 +232,19 @@ def test_the_bounds_are_reached(home: NodeHome) -> None:
     assert {family: block.entries for family, block in layout.blocks.items()} == {
         Family.REGIONS: 6, Family.SUPER_REGIONS: 6, Family.COUNTRIES: 6, Family.CONFUSION: 2, Family.INDICATORS: 16,
         Family.CORRIDORS: 3, Family.DOMINANCE: 2}
+
+
+def test_who_trains_moves_the_scores_by_their_bound_and_who_is_held_out_the_confusion(home: NodeHome) -> None:
+    rows = [Row("a", number, labels=dict.fromkeys(Task, LabelValue.POSITIVE)) for number in range(3)]
+    for share, moved, other in ((0.0, Family.SCORES, Family.CONFUSION), (1.0, Family.CONFUSION, Family.SCORES)):
+        plan = counting(PLAN, holdout_share=share, scores=ScoresSpec(bins=4, reach=1.0))
+        layout, vector = TableLayout(plan), tables_of(home, plan, rows)
+        assert layout.table(vector, moved).sum() == layout.blocks[moved].entries == len(Task)
+        assert not layout.table(vector, other).any()
+        # Somebody whose release this is not is in neither.
+        never = counting(PLAN, holdout_share=share, scores=ScoresSpec(bins=4, reach=1.0), appearances=AppearancesSpec(
+            releases_a_year=366, releases_per_person=1, release_of_year=1))
+        assert not tables_of(home, never, rows).any()
 
 
 @settings(max_examples=15)

@@ -290,7 +290,7 @@ def test_a_partner_may_take_part_in_the_tables_that_it_wants(name: str) -> None:
 def test_every_family_of_tables_is_under_one_of_the_names_that_rules_know() -> None:
     assert sorted(family for families in NAMED_TABLES.values() for family in families) == sorted(Family)
     (kept,) = (finding for finding in POLICY.findings(PLAN) if finding.rule == "statistics")
-    assert set(kept.asked.split(", ")) == set(NAMED_TABLES) - {"series"}
+    assert set(kept.asked.split(", ")) == set(NAMED_TABLES) - {"series", "scores"}
     # The regional table cannot be left out of a plan, nor can it be left to the others.
     least = PLAN.model_copy(update={"statistics": make_statistics(
         noise_scale=3.0, aggregation=PLAN.statistics.aggregation, indicators=None, corridors=(), super_regions=())})

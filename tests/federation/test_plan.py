@@ -14,7 +14,7 @@ from federation.errors import InputError
 from federation.identity import SigningKey
 from federation.plan import MAX_PLAN_BYTES, SignedPlan, StudyPlan, averaged_rounds, read_plan_file
 from federation.plan_parts import ReleaseSpec
-from federation.plan_statistics import AppearancesSpec, Corridor, IndicatorsSpec, SeriesSpec, SuperRegion
+from federation.plan_statistics import AppearancesSpec, Corridor, IndicatorsSpec, ScoresSpec, SeriesSpec, SuperRegion
 from federation.taxonomy import AreaLevel, Family, RegionRole
 from tests.worlds import (
     COORDINATOR,
@@ -188,6 +188,11 @@ NORTH, SOUTH = SUPER_REGIONS
     ({"corridors": (Corridor(origin="XA", destination="XA:north"),)}, "all ends must be super-regions, or all count"),
     ({"super_regions": (), "corridors": (), "indicators": IndicatorsSpec(level=AreaLevel.SUPER_REGION, tags=TAGS)},
      r"indicators\.level: the plan has no super-regions"),
+    ({"scores": ScoresSpec(bins=8, reach=1.0), "noise_scales": {
+        **make_statistics(scores=ScoresSpec(bins=8, reach=1.0)).noise_scales, Family.SCORES: 5.99}},
+     "noise_scales.scores is 5.99, expected at least the 6 of confusion, in whose price it is"),
+    ({"scores": ScoresSpec(bins=8, reach=1.0), "noise_scales": make_statistics().noise_scales}, "given for .*expected"),
+    ({"noise_scales": make_statistics(scores=ScoresSpec(bins=8, reach=1.0)).noise_scales}, "given for .*scores"),
     ({"noise_scales": {}}, "noise_scales: given for nothing, expected for regions, super_regions"),
     ({"noise_scales": dict.fromkeys([*Family][1:], 6.0)}, "noise_scales: given for .*, expected for regions, "),
     ({"indicators": None, "noise_scales": dict.fromkeys(Family, 6.0)}, "noise_scales: given for .*indicators"),
@@ -202,6 +207,10 @@ def test_tables_that_do_not_fit_together_are_refused(change: dict[str, Any], pro
 
 @pytest.mark.parametrize(("make", "problem"), [
     (lambda: IndicatorsSpec(level=AreaLevel.COUNTRY, tags=()), "at least 1 item"),
+    *((lambda bins=bins: ScoresSpec(bins=bins, reach=1.0), "than") for bins in (-1, 0, 3, 257)),
+    *((lambda reach=reach: ScoresSpec(bins=8, reach=reach), "than") for reach in (0.0, -1.0, 0.009, 101.0, math.inf)),
+    (lambda: ScoresSpec(bins=8, reach=math.nan), "than"),
+    (lambda: ScoresSpec(bins=8.0, reach=1.0), "integer"),
     (lambda: IndicatorsSpec(level=AreaLevel.COUNTRY, tags=TAGS[:1] * 2), "listed twice"),
     *((lambda values=values: AppearancesSpec(**dict(zip(AppearancesSpec.model_fields, values, strict=True))), "than")
       for values in ((0, 1, 1), (1, 0, 1), (1, 1, 0), (367, 1, 1))),
@@ -258,8 +267,10 @@ def test_who_signs_a_release_are_several_different_people(change: dict[str, Any]
 
 def test_what_is_counted_follows_from_the_parts_that_there_are() -> None:
     series = SeriesSpec(name="all", index=1, level=AreaLevel.COUNTRY)
-    assert make_statistics(series=series).families == tuple(Family)
-    every = tuple(Family)[:-1]
+    scores = ScoresSpec(bins=8, reach=1.0)
+    assert make_statistics(series=series, scores=scores).families == tuple(Family)
+    assert Family.SCORES not in make_statistics(series=series).families
+    every = tuple(Family)[:-2]
     assert make_statistics().families == every
     assert make_statistics(super_regions=(), corridors=(), indicators=None).families == (
         Family.REGIONS, Family.COUNTRIES, Family.CONFUSION, Family.DOMINANCE)
@@ -298,3 +309,24 @@ def test_no_text_of_a_plan_holds_what_cannot_be_seen(name: str, mark: str) -> No
         tree[name] += mark
     with pytest.raises(ValidationError, match=f"{name}.*\n.*invisible character"):
         StudyPlan.model_validate_json(json.dumps(tree))
+
+
+def test_a_plan_without_scores_has_the_bytes_and_the_hash_that_it_had_before_there_were_any() -> None:
+    plan = make_plan()
+    # Computed by the version before.
+    assert plan.sha256 == "368806381572db0979b164785b924022823f27f1991f024bb6b6aae39158c1b7"
+    assert "scores" not in json.loads(plan.to_json())["statistics"]
+    assert SignedPlan.open(sign(plan).to_json(), trusted_key=COORDINATOR.public).plan == plan
+
+
+def test_a_plan_with_scores_comes_back_from_its_json() -> None:
+    plan = make_plan(statistics={"scores": ScoresSpec(bins=12, reach=0.6)})
+    assert plan.sha256 != make_plan().sha256
+    opened = SignedPlan.open(sign(plan).to_json(), trusted_key=COORDINATOR.public).plan
+    assert opened == plan
+    assert opened.statistics.scores == ScoresSpec(bins=12, reach=0.6)
+    # What says nothing of them, and what says that there are none, are not both a plan: one hash has one text.
+    tree = json.loads(sign(make_plan()).to_json())
+    tree["plan"]["statistics"]["scores"] = None
+    with pytest.raises(InputError, match="rebuilding"):
+        SignedPlan.open(json.dumps(tree), trusted_key=COORDINATOR.public)

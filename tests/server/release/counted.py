@@ -55,7 +55,7 @@ KINDS = (PartnerKind.PLATFORM, PartnerKind.NGO, PartnerKind.AGENCY, PartnerKind.
 ROUTES = (Corridor(origin="XA:north", destination="XA:south"), Corridor(origin="XA:south", destination="XB:whole"))
 FINE, COARSE = 20.0, 40.0
 SCALES = {family: FINE if family in (Family.REGIONS, Family.CONFUSION, Family.CORRIDORS) else COARSE
-          for family in Family} | {Family.SERIES: FINE * SCALE}
+          for family in Family if family is not Family.SCORES} | {Family.SERIES: FINE * SCALE}
 RULE = ReleaseSpec(
     minimum_count=11, false_publication=0.01, minimum_partners=3, minimum_kinds=2, most_of_one_partner=0.7,
     least_youden=0.3, band_factor=2.0, embargo_days=30, signatures=2,

@@ -16,7 +16,7 @@ from federation.errors import InputError
 from federation.regions import check_region
 from federation.taxonomy import PartnerKind, Task
 from simulations.world import RealWorld, World
-from simulations.world.real import _CENSUS_REGIONS, PARTS, deal
+from simulations.world.real import _CENSUS_REGIONS, PARTS, deal, deal_unevenly
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -150,3 +150,39 @@ def test_the_period_begins_before_it_ends_and_nobody_looked_for_indicators(root:
     world = RealWorld(data_root=root, seed=1)
     assert world.period[0] < world.period[1] < date(2026, 1, 1)
     assert world.indicators is False
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10_000), people=st.integers(0, 600), share=st.floats(0, 0.75))
+def test_uneven_hands_have_their_sizes_and_no_more_positives_than_they_may(seed: int, people: int, share: float,
+                                                                           ) -> None:
+    marks = [at < int(share * people) for at in range(people)]
+    dealt = np.array(deal_unevenly(marks, np.random.default_rng(seed)), dtype=int)
+    sizes = np.bincount(dealt, minlength=5)
+    assert sizes.sum() == people
+    assert sizes[1:].tolist() == [int(people * size) for size in (0.26, 0.13, 0.06, 0.03)]
+    assert (np.bincount(dealt[np.array(marks, dtype=bool)], minlength=5) <= 0.82 * sizes).all()
+
+
+def test_too_many_positives_for_an_uneven_deal_are_refused() -> None:
+    with pytest.raises(ValueError, match="95 of 100 rows are positive, expected at most"):
+        deal_unevenly([True] * 95 + [False] * 5, np.random.default_rng(1))
+
+
+def test_strong_skew_is_five_partners_of_halving_size_and_leaves_other_sets_as_they_are(root: Path, tmp_path: Path,
+                                                                                         ) -> None:
+    world = RealWorld(data_root=root, seed=1, skew="strong")
+    mild = RealWorld(data_root=root, seed=1)
+    assert world.name != mild.name
+    assert [(p.name, p.slots) for p in world.partners if p.mapping == "sms_spam"] == [
+        (f"sms-{i}", slots) for i, slots in enumerate((2048, 1024, 512, 256, 128), start=1)]
+    assert [p for p in world.partners if p.mapping == "dreaddit"] == [p for p in mild.partners
+                                                                      if p.mapping == "dreaddit"]
+    assert world.write("dreaddit-abuse", tmp_path / "a").read_bytes() == mild.write(
+        "dreaddit-abuse", tmp_path / "b").read_bytes()
+    if (SHARED / "sms_spam").is_dir():
+        real = RealWorld(data_root=SHARED, seed=2, skew="strong", parts=("sms_spam",))
+        shares = [sum(row["label"] == "1" for row in rows) / len(rows)
+                  for rows in (_read(real.write(p.name, tmp_path / "c")) for p in real.partners)]
+        assert max(shares) > 0.7
+        assert min(shares) < 0.05
