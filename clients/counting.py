@@ -26,8 +26,10 @@ from federation.randomness import RandomStream
 from federation.statistics import LEVELS, IntArray, TableLayout
 from federation.taxonomy import AreaLevel, Family, Indicator
 
-Flags = dict[int, npt.NDArray[np.int64]]
-"""By row of a record: 1 as it was reviewed, and for each task 1 where the model flags it."""
+Flags = npt.NDArray[np.int8]
+"""By row of a record: 1 if it was reviewed, and for each task 1 where the model flags it."""
+_BLOCK_RECORDS = 4096
+"""Records whose features are in memory together. A matter of memory alone."""
 
 
 def true_tables(
@@ -39,7 +41,7 @@ def true_tables(
     """
     found, series = places(home, plan, prepared.frame), plan.statistics.series
     flags = _flags(plan, prepared, model, (row for place in found.values() for row in place.rows()))
-    tally = _Tally(plan, entry, [dict(marks) for marks in prepared.frame["indicators"]], flags)
+    tally = _Tally(plan, entry, list(prepared.frame["indicators"]), flags)
     for place in found.values():
         tally.add(place)
     if series is not None:
@@ -64,13 +66,14 @@ def noisy_tables(
 
 def _flags(plan: StudyPlan, prepared: Prepared, model: MultiTaskHead, rows: Iterable[int]) -> Flags:
     chosen = np.unique(np.fromiter(rows, dtype=np.int64))
-    if not len(chosen):
-        return {}
+    flags: Flags = np.zeros((len(prepared.frame), 1 + len(plan.tasks)), dtype=np.int8)
     # The model's own score, without the prevalence that this partner declares: see `StatisticsSpec.flag_threshold`.
     threshold = plan.statistics.flag_threshold
-    over = exact_logits(model, prepared.inputs(chosen)) >= math.log(threshold / (1 - threshold))
-    counts = np.hstack([np.ones((len(chosen), 1), dtype=np.int64), over.astype(np.int64)])
-    return dict(zip(chosen.tolist(), counts, strict=True))
+    for start in range(0, len(chosen), _BLOCK_RECORDS):
+        some = chosen[start : start + _BLOCK_RECORDS]
+        flags[some, 0] = 1
+        flags[some, 1:] = exact_logits(model, prepared.inputs(some)) >= math.log(threshold / (1 - threshold))
+    return flags
 
 
 class _Tally:
