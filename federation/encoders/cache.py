@@ -33,7 +33,7 @@ from federation.private_files import sync_folder
 
 _DIGEST = 16
 _CHUNK = 512
-_AT_ONCE = 1 << 16
+_AT_ONCE = 1 << 14
 """Texts that are looked up together, and of which those are held in memory that must be encoded."""
 
 Positions = npt.NDArray[np.int64]

@@ -240,3 +240,28 @@ def test_a_prune_that_dies_never_mixes_vectors_up(tmp_path: Path, calls: int, mo
     prune(tmp_path, key=b"k", texts=["dddd"])
     assert CountingEncoder().encode(["bb"])[0].astype("<f4").tobytes() not in cache_bytes(tmp_path)
     assert kept_in(tmp_path, ["dddd", "ccc"]).seen == ["ccc"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.sampled_from("a bb ccc dddd eeeee é 北".split()), max_size=12), st.integers(1, 5))
+def test_texts_may_come_in_parts_of_any_length(texts: list[str], at_once: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cache_module, "_AT_ONCE", at_once)
+        encoder, settled = CountingEncoder(), []
+        found = FeatureCache(Path(root), encoder, key=b"k").features(iter(texts), progress=settled.append)
+        np.testing.assert_array_equal(found[:], CountingEncoder().encode(texts).reshape(len(texts), 8))
+        assert sorted(encoder.seen) == sorted(set(texts))
+        assert sum(settled) == len(texts)
+
+
+def test_features_that_somebody_holds_outlive_a_cache_that_is_filled_anew(tmp_path: Path) -> None:
+    held = FeatureCache(tmp_path, CountingEncoder(), key=b"k").features(["a", "bb", "ccc"])
+    # As a prune leaves it that dies between the index and the rows.
+    next(tmp_path.glob("*/index.u8")).unlink()
+    rows = next(tmp_path.glob("*/rows.f32")).stat().st_ino
+    FeatureCache(tmp_path, CountingEncoder(), key=b"k").features(["dddd"])
+    # Cut short in place, the file would take this process down at the next look.
+    assert next(tmp_path.glob("*/rows.f32")).stat().st_ino != rows
+    np.testing.assert_array_equal(held[:], CountingEncoder().encode(["a", "bb", "ccc"]))
