@@ -43,7 +43,7 @@ class Prepared:
     `unreadable` records are in languages that the encoder does not cover, `unattached` ones have no person id and the
     partner's policy refuses such. The partner is told; nobody else is.
 
-    A record takes about 150 bytes of memory (measured: docs/scale.md). Its features stay on disk, and its text is gone.
+    What a record takes of memory: docs/scale.md. Its features stay on disk, and its text is gone.
     """
 
     frame: pd.DataFrame

@@ -58,7 +58,7 @@ class People:
     @property
     def records(self) -> int:
         """K."""
-        return self.inputs.shape[1]
+        return int(self.inputs.shape[1])
 
     def __len__(self) -> int:
         return len(self.inputs)
