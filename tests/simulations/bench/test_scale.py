@@ -31,7 +31,7 @@ def test_the_exponent_is_that_of_a_power(power: float) -> None:
 
 def test_one_size_has_no_exponent_and_a_cost_of_nothing_is_an_error() -> None:
     assert exponent([10.0], [1.0]) is None
-    with pytest.raises(ValueError, match="math domain|expected a positive"):
+    with pytest.raises(ValueError, match=r"math domain|expected a positive"):
         exponent([1.0, 2.0], [0.0, 1.0])
 
 
