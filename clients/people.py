@@ -5,7 +5,7 @@ those held out for measuring the model at home do not train. Should there be mor
 to turn some away would make one person's presence decide about another's. Divisor and weight stay the public ones.
 
 A few people are held in memory, ready for a step. Many are read block by block in each step, so that a partner with a
-million records needs no more memory than one with ten thousand; a step then takes about twice as long. Which of the two
+million records needs no more memory than one with ten thousand; a step then takes three to four times as long. Which of the two
 it is moves no bit of the result.
 """
 
