@@ -4,9 +4,9 @@ An item is a person with up to K of their labelled records. People sit in slots,
 those held out for measuring the model at home do not train. Should there be more people than slots, all of them train:
 to turn some away would make one person's presence decide about another's. Divisor and weight stay the public ones.
 
-A few people are held in memory, ready for a step. Many are read block by block in each step, so that a partner with a
-million records needs no more memory than one with ten thousand; a step then takes three to four times as long. Which of the two
-it is moves no bit of the result.
+A few people are held in memory, ready for a step. The features of many are read block by block in each step, so that
+memory grows by a few hundred bytes a record (docs/scale.md); a step then takes three to four times as long. Which of
+the two it is moves no bit of the result.
 """
 
 from __future__ import annotations
