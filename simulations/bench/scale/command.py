@@ -39,7 +39,7 @@ _SETTINGS = ("privacy.delta=1e-7",)
 def scale(
     records: Annotated[str, typer.Option(help="Numbers of records at one partner; empty for none.")] = RECORDS,
     partners: Annotated[str, typer.Option(help="Numbers of partners; empty for none.")] = PARTNERS,
-    encoder: Annotated[str, typer.Option(help="hashing, or use: some 45 minutes for 10^6 texts, estimated.")] = "hashing",
+    encoder: Annotated[str, typer.Option(help="hashing, or use: about 45 minutes for 10^6 texts.")] = "hashing",
     engines: Annotated[bool, typer.Option(help="Compare with Flower's Ray engine.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
