@@ -29,17 +29,21 @@ from federation.statistics import LEVELS, IntArray, TableLayout
 from federation.taxonomy import AreaLevel, Family, Indicator
 
 
+_BLOCK_RECORDS = 4096
+"""Records whose features are in memory together. A matter of memory alone."""
+
+
 @dataclass(frozen=True)
 class Scored:
-    """What the model makes of one record.
+    """What the model makes of a partner's records, by row.
 
     Attributes:
-        flags: int64 `(1 + T,)`: 1 as it was reviewed, and for each task 1 where the model flags it.
-        bins: int64 `(T,)`: bin of the score for each task, 0 where the plan has none.
+        flags: int8 `(N, 1 + T)`: 1 if the record was reviewed, and for each task 1 where the model flags it.
+        bins: int16 `(N, T)`: bin of the score for each task, 0 where the plan has none.
     """
 
-    flags: npt.NDArray[np.int64]
-    bins: npt.NDArray[np.int64]
+    flags: npt.NDArray[np.int8]
+    bins: npt.NDArray[np.int16]
 
 
 def true_tables(
@@ -51,12 +55,11 @@ def true_tables(
     """
     found, series = places(home, plan, prepared.frame), plan.statistics.series
     scored = _scored(plan, prepared, model, (row for place in found.values() for row in place.rows()))
-    flags = {row: one.flags for row, one in scored.items()}
-    tally = _Tally(plan, entry, [dict(marks) for marks in prepared.frame["indicators"]], scored)
+    tally = _Tally(plan, entry, list(prepared.frame["indicators"]), scored)
     for place in found.values():
         tally.add(place)
     if series is not None:
-        TableLayout(plan).table(tally.vector, Family.SERIES)[...] = series_table(home, plan, series, found, flags)
+        TableLayout(plan).table(tally.vector, Family.SERIES)[...] = series_table(home, plan, series, found, scored.flags)
     return tally.vector
 
 
@@ -75,26 +78,29 @@ def noisy_tables(
     return vector
 
 
-def _scored(plan: StudyPlan, prepared: Prepared, model: MultiTaskHead, rows: Iterable[int]) -> dict[int, Scored]:
+def _scored(plan: StudyPlan, prepared: Prepared, model: MultiTaskHead, rows: Iterable[int]) -> Scored:
     """The records at `rows` under the model."""
     chosen = np.unique(np.fromiter(rows, dtype=np.int64))
-    if not len(chosen):
-        return {}
+    records, tasks = len(prepared.frame), len(plan.tasks)
+    scored = Scored(flags=np.zeros((records, 1 + tasks), dtype=np.int8), bins=np.zeros((records, tasks), np.int16))
     # The model's own score, without the prevalence that this partner declares: see `StatisticsSpec.flag_threshold`.
-    threshold, scores = plan.statistics.flag_threshold, exact_logits(model, prepared.inputs(chosen))
-    over = scores >= math.log(threshold / (1 - threshold))
-    counts = np.hstack([np.ones((len(chosen), 1), dtype=np.int64), over.astype(np.int64)])
-    spec = plan.statistics.scores
-    bins = (np.zeros(scores.shape, dtype=np.int64) if spec is None
-            else bins_of(scores, bin_edges(spec, model_arrays(model))))
-    return {row: Scored(flags, own) for row, flags, own in zip(chosen.tolist(), counts, bins, strict=True)}
+    threshold, spec = plan.statistics.flag_threshold, plan.statistics.scores
+    edges = None if spec is None else bin_edges(spec, model_arrays(model))
+    for start in range(0, len(chosen), _BLOCK_RECORDS):
+        some = chosen[start : start + _BLOCK_RECORDS]
+        scores = exact_logits(model, prepared.inputs(some))
+        scored.flags[some, 0] = 1
+        scored.flags[some, 1:] = scores >= math.log(threshold / (1 - threshold))
+        if edges is not None:
+            scored.bins[some] = bins_of(scores, edges)
+    return scored
 
 
 class _Tally:
     """Adds people to the tables of one partner, each by no more than `federation.statistics` says."""
 
     def __init__(self, plan: StudyPlan, entry: RosterEntry, marks: list[dict[Indicator, int]],
-                 scored: dict[int, Scored]) -> None:
+                 scored: Scored) -> None:
         self._layout = layout = TableLayout(plan)
         self.vector = layout.empty()
         self._tables = {family: layout.table(self.vector, family) for family in layout.blocks}
@@ -113,16 +119,16 @@ class _Tally:
             self._mention(mention)
         if place.corridor is not None:
             row, pair = place.corridor
-            self._tables[Family.CORRIDORS][pair] += self._scored[row].flags
+            self._tables[Family.CORRIDORS][pair] += self._scored.flags[row]
         for task, (row, positive) in place.labelled.items():
             # Never both: one of them is in the other's price.
             if place.held_out:
-                self._tables[Family.CONFUSION][task, int(positive), self._scored[row].flags[1 + task]] += 1
+                self._tables[Family.CONFUSION][task, int(positive), self._scored.flags[row, 1 + task]] += 1
             else:
-                self._tables[Family.SCORES][task, int(positive), self._scored[row].bins[task]] += 1
+                self._tables[Family.SCORES][task, int(positive), self._scored.bins[row, task]] += 1
 
     def _mention(self, mention: Mention) -> None:
-        flags = self._scored[mention.row].flags
+        flags = self._scored.flags[mention.row]
         self._tables[Family.DOMINANCE][mention.region, mention.role, self._own] += 1
         for level, family in LEVELS.items():
             at = self._place_at[level][mention.region]

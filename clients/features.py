@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from clients.node import NodeHome
 from clients.policy import Policy
-from clients.selection import taking_part
+from clients.selection import TakingPart, taking_part
 from clients.store import RecordStore
 from federation.encoders import Encoder, load_encoder
 from federation.encoders.base import Features
@@ -24,16 +26,28 @@ from federation.plan import StudyPlan
 from federation.plan_parts import EncoderSpec
 
 
+class FeatureRows(Protocol):
+    """Features, in memory or on disk; row `i` belongs to record `i`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: npt.NDArray[np.int64]) -> Features:
+        """Those of some records, `(rows, D)`, in memory."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
     """A partner's readable records for one plan, with their features; row `i` of each belongs to record `i`.
 
     `unreadable` records are in languages that the encoder does not cover, `unattached` ones have no person id and the
     partner's policy refuses such. The partner is told; nobody else is.
+
+    What a record takes of memory: docs/scale.md. Its features stay on disk, and its text is gone.
     """
 
     frame: pd.DataFrame
-    features: Features
+    features: FeatureRows
     intercept_scale: float
     unreadable: int
     unattached: int
@@ -63,8 +77,8 @@ def plan_encoder(home: NodeHome, spec: EncoderSpec) -> Encoder:
                     str(folder) if folder else None)
 
 
-def usable_frame(home: NodeHome, plan: StudyPlan) -> pd.DataFrame:
-    """The stored records that a plan may still look at, texts included (`RecordStore.frame`).
+def usable_frames(home: NodeHome, plan: StudyPlan) -> Iterator[pd.DataFrame]:
+    """The stored records that a plan may still look at, piece by piece, texts included (`RecordStore.frames`).
 
     Raises:
         Refusal: `not_ready`, if nothing was ever ingested here.
@@ -72,8 +86,12 @@ def usable_frame(home: NodeHome, plan: StudyPlan) -> pd.DataFrame:
     if not home.store_path.is_file():
         raise Refusal(RefusalCode.NOT_READY, "no record store: ingest a file first")
     # Whichever is later: no plan can bring back a record whose retention has ended.
-    with RecordStore(home.store_path) as store:
-        return store.frame(max(date.today(), plan.period_end))
+    return _frames(home.store_path, max(date.today(), plan.period_end))
+
+
+def _frames(store_path: Path, day: date) -> Iterator[pd.DataFrame]:
+    with RecordStore(store_path) as store:
+        yield from store.frames(day)
 
 
 def prepare(home: NodeHome, plan: StudyPlan, *, policy: Policy | None = None,
@@ -90,11 +108,19 @@ def prepare(home: NodeHome, plan: StudyPlan, *, policy: Policy | None = None,
         Refusal: `not_ready`, if nothing was ever ingested here.
         InputError: if the node has no usable policy.
     """
-    frame, encoder = usable_frame(home, plan), plan_encoder(home, plan.encoder)
-    chosen = taking_part(frame, policy or home.policy(), encoder)
+    frames, encoder = usable_frames(home, plan), plan_encoder(home, plan.encoder)
+    rules = policy or home.policy()
+    chosen: list[TakingPart] = []
+
+    def texts() -> Iterator[str]:
+        for frame in frames:
+            part = taking_part(frame, rules, encoder)
+            yield from part.frame["text"]
+            # The text has done its work; nothing downstream needs it.
+            chosen.append(replace(part, frame=part.frame.drop(columns="text")))
+
     cache = FeatureCache(home.cache_dir, encoder, key=home.person_secret())
-    features = cache.features(list(chosen.frame["text"]), progress=progress)
-    # The text has done its work; nothing downstream needs it.
-    return Prepared(frame=chosen.frame.drop(columns="text"), features=features,
-                    intercept_scale=plan.model.intercept_scale, unreadable=chosen.unreadable,
-                    unattached=chosen.unattached)
+    features = cache.features(texts(), progress=progress)
+    together = TakingPart.joined(chosen)
+    return Prepared(frame=together.frame, features=features, intercept_scale=plan.model.intercept_scale,
+                    unreadable=together.unreadable, unattached=together.unattached)

@@ -14,14 +14,14 @@ import numpy as np
 
 from clients.admission import listed
 from clients.approvals import Approval, ShownPrice, find_approval
-from clients.features import plan_encoder, usable_frame
+from clients.features import plan_encoder, usable_frames
 from clients.findings import Finding
 from clients.known import UnknownPartner, unknown_partners
 from clients.ledger import Outlook
 from clients.node import NodeHome
 from clients.places import places
 from clients.policy import Ceilings
-from clients.selection import taking_part, target_matrix, training_rows
+from clients.selection import TakingPart, taking_part, target_matrix, training_rows
 from clients.store import RecordStore
 from federation.errors import InputError, Refusal
 from federation.plan import SignedPlan, StudyPlan
@@ -140,20 +140,22 @@ def review(home: NodeHome, signed: SignedPlan, *, outlook_of: OutlookOf) -> Revi
 
 def _own_records(home: NodeHome, plan: StudyPlan) -> tuple[OwnRecords | None, str]:
     try:
-        usable = usable_frame(home, plan)
-        chosen = taking_part(usable, home.policy(), plan_encoder(home, plan.encoder))
+        frames = usable_frames(home, plan)
+        policy, encoder = home.policy(), plan_encoder(home, plan.encoder)
+        chosen = TakingPart.joined(taking_part(frame.drop(columns="text"), policy, encoder) for frame in frames)
     except Refusal as refusal:
         return None, refusal.detail
     except InputError as error:
         return None, str(error)
     targets = target_matrix(chosen.frame, plan)
-    rows = training_rows(home, plan, chosen.frame, targets)
+    rows = training_rows(home, plan, chosen.frame, targets).values()
+    training_people = sum(map(len, rows))
     labelled = chosen.frame["unit_key"][~np.isnan(targets).all(axis=1)].nunique()
     with RecordStore(home.store_path) as store:
         stored = len(store)
     return OwnRecords(
-        people=int(chosen.frame["unit_key"].nunique()), training_people=len(rows),
-        training_records=sum(map(len, rows)), held_out_people=int(labelled) - len(rows),
-        counted_people=len(places(home, plan, chosen.frame)), withheld=max(0, stored - len(usable)),
-        unattached=chosen.unattached,
+        people=int(chosen.frame["unit_key"].nunique()), training_people=training_people,
+        training_records=sum(own.size for own in rows), held_out_people=int(labelled) - training_people,
+        counted_people=len(places(home, plan, chosen.frame)), unattached=chosen.unattached,
+        withheld=max(0, stored - len(chosen.frame) - chosen.unattached - chosen.unreadable),
         own_units=int((~chosen.frame["has_person"].astype(bool)).sum()), unreadable=chosen.unreadable), ""

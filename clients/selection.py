@@ -7,9 +7,12 @@ records alone.
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from clients.node import NodeHome
@@ -17,6 +20,8 @@ from clients.policy import Policy
 from federation.encoders import Encoder, language_covered
 from federation.plan import StudyPlan
 from federation.taxonomy import LabelValue
+
+Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +32,20 @@ class TakingPart:
     unattached: int
     unreadable: int
 
+    @classmethod
+    def joined(cls, parts: Iterable[TakingPart]) -> TakingPart:
+        """Several pieces of a table as one."""
+        parts = list(parts)
+        return cls(frame=pd.concat([part.frame for part in parts], ignore_index=True),
+                   unattached=sum(part.unattached for part in parts), unreadable=sum(part.unreadable for part in parts))
+
 
 def taking_part(frame: pd.DataFrame, policy: Policy, encoder: Encoder) -> TakingPart:
-    """Leave out what the policy refuses and what the encoder does not read; `frame` is `RecordStore.frame`'s."""
+    """Leave out what the policy refuses and what the encoder does not read.
+
+    Args:
+        frame: `RecordStore.frame`, or a piece of it.
+    """
     # Explicitly boolean: pandas takes an empty plain list for a list of columns.
     attached = np.array(frame["has_person"], dtype=bool)
     if policy.records_without_person_id == "own_unit":
@@ -43,26 +59,34 @@ def taking_part(frame: pd.DataFrame, policy: Policy, encoder: Encoder) -> Taking
 def target_matrix(frame: pd.DataFrame, plan: StudyPlan) -> np.ndarray:
     """Labels as float32 `(records, T)`: 1 positive, 0 negative, NaN anything else."""
     values = {LabelValue.POSITIVE: 1.0, LabelValue.NEGATIVE: 0.0}
-    rows = [[values.get(labels.get(task), np.nan) for task in plan.tasks] for labels in frame["labels"]]
-    return np.array(rows, dtype=np.float32).reshape(len(frame), len(plan.tasks))
+    found = (values.get(labels.get(task), np.nan) for labels in frame["labels"] for task in plan.tasks)
+    return np.fromiter(found, dtype=np.float32).reshape(len(frame), len(plan.tasks))
 
 
-def training_rows(home: NodeHome, plan: StudyPlan, frame: pd.DataFrame, targets: np.ndarray) -> list[list[int]]:
-    """For each training person, the rows of up to `max_records_per_person` labelled records.
+def training_rows(home: NodeHome, plan: StudyPlan, frame: pd.DataFrame, targets: np.ndarray) -> dict[int, Rows]:
+    """Up to `max_records_per_person` labelled records of each training person, by how many that are.
 
     Args:
         home: holds the secret of the choices.
         plan: says how many are held out and how many records a person trains with.
         frame: records that take part.
         targets: `target_matrix(frame, plan)`.
+
+    Returns:
+        By number of records K, ascending: rows of the frame, `(people, K)`. People stand in the order of their first
+        labelled record.
     """
-    order = home.keyed(f"training/{plan.sha256}")
-    holdout = home.keyed("holdout")
-    persons: dict[str, list[int]] = {}
-    for row in np.flatnonzero(~np.isnan(targets).all(axis=1)):
-        persons.setdefault(frame["unit_key"].iat[row], []).append(int(row))
-    units = [unit for unit in persons if holdout.value(unit) >= plan.holdout_share]
-    limit = plan.training.max_records_per_person
+    order, holdout = home.keyed(f"training/{plan.sha256}"), home.keyed("holdout")
+    labelled, limit = np.flatnonzero(~np.isnan(targets).all(axis=1)), plan.training.max_records_per_person
     identifiers = frame["record_id"]
-    return [sorted(persons[unit], key=lambda row: order.value("record", str(identifiers.iat[row])))[:limit]
-            for unit in units]
+    # Numbers, not sets of rows: a hundred bytes a person are much for a million people.
+    person, units = pd.factorize(frame["unit_key"].iloc[labelled])
+    counts = np.bincount(person, minlength=len(units))
+    ends = np.cumsum(counts)
+    by_person = labelled[np.argsort(person, kind="stable")]
+    rows: dict[int, array[int]] = {}
+    for unit, start, end in zip(units, ends - counts, ends, strict=True):
+        if holdout.value(unit) >= plan.holdout_share:
+            own = sorted(by_person[start:end], key=lambda row: order.value("record", str(identifiers.iat[row])))[:limit]
+            rows.setdefault(len(own), array("q")).extend(own)
+    return {count: np.array(rows[count], dtype=np.int64).reshape(-1, count) for count in sorted(rows)}

@@ -217,7 +217,7 @@ def require_turn(home: NodeHome, plan: StudyPlan) -> None:
 
 
 def series_table(home: NodeHome, plan: StudyPlan, spec: SeriesSpec, found: Mapping[str, Places],
-                 flags: Mapping[int, IntArray]) -> IntArray:
+                 flags: npt.NDArray[np.int8]) -> IntArray:
     """This partner's part in a release of a series, without noise, after noting who is new. Private.
 
     Args:

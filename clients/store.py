@@ -16,6 +16,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -27,7 +28,7 @@ from sqlalchemy.exc import DatabaseError
 from clients import erased
 from clients.databases import in_parts, private_engine, trouble, writing
 from clients.store_erasure import StoreErasure
-from clients.stored import advance, expired, frame_row, meta, row_of, tables, usable
+from clients.stored import FRAME_COLUMNS, FrameRows, advance, expired, meta, row_of, tables, usable
 from clients.stored import records as stored
 from federation.errors import InputError
 from federation.records import Record
@@ -158,10 +159,18 @@ class RecordStore:
         Columns: record_id (hex), unit_key (hex), has_person (bool: without a person id the record is its own unit),
         text, language, observed_at (date), regions (list of (code, role)), labels (dict from task to value, the
         best-founded label where there are several), indicators (dict from each that somebody looked for to 0 or 1).
+        Records that are alike in one of the last four share an object: nobody may change one.
         """
-        rows = [frame_row(json.loads(body)) for body in self._bodies(usable(today))]
-        return pd.DataFrame(rows, columns=["record_id", "unit_key", "has_person", "text", "language", "observed_at",
-                                           "regions", "labels", "indicators"])
+        return pd.concat(self.frames(today), ignore_index=True)
+
+    def frames(self, today: date) -> Iterator[pd.DataFrame]:
+        """The table of `frame` piece by piece, the first of which may be empty; for stores of any size."""
+        rows_of, bodies = FrameRows(), self._bodies(usable(today))
+        piece = list(islice(bodies, _PAGE))
+        while True:
+            yield pd.DataFrame([rows_of(json.loads(body)) for body in piece], columns=list(FRAME_COLUMNS))
+            if not (piece := list(islice(bodies, _PAGE))):
+                return
 
     def erased_before(self, marks: Collection[str]) -> set[str]:
         """Those of `marks` (`clients.erased`) that are on the erasure list."""

@@ -122,5 +122,5 @@ def pooled_without_privacy(plan: StudyPlan, people: Sequence[Population]) -> Arr
 
 
 def _total(model: MultiTaskHead, people: Population) -> torch.Tensor:
-    losses = [person_losses(model, group).sum() for group in people.groups]
+    losses = [person_losses(model, group.take(slice(None))).sum() for group in people.groups]
     return torch.stack(losses).sum() if losses else torch.zeros((), requires_grad=True)

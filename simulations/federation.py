@@ -185,7 +185,7 @@ def _compare_alone(settings: Settings, plan: StudyPlan, people: dict[str, Popula
         model = baselines.alone(plan, partner, own, root=seeded_key(settings.seed, "alone", partner))
         figures = evaluate(plan, model, test)
         for column, task in enumerate(plan.tasks):
-            if any(group.weights[:, :, column].any() for group in own.groups):
+            if any(group.take(slice(None)).weights[:, :, column].any() for group in own.groups):
                 quality[task]["alone"][partner] = figures[task].as_dict()
         advance(1)
 

@@ -72,7 +72,7 @@ def fold_auc(plan: StudyPlan, people: dict[str, Population], repeat: int, fold: 
 def _auc(plan: StudyPlan, model: Arrays, populations: list[Population]) -> float:
     head, scores, truth = load_arrays(initial_model(plan), model).double(), [], []
     with torch.no_grad():
-        for group in (group for population in populations for group in population.groups):
+        for group in (group.take(slice(None)) for population in populations for group in population.groups):
             known = group.weights > 0
             scores.append(head(torch.from_numpy(group.inputs)).numpy()[known])
             truth.append(group.targets[known])

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from clients.counting import true_tables
 from clients.features import prepare
 from clients.node import NodeHome
-from clients.people import Population, training_people
+from clients.people import People, Population, StoredPeople, training_people
 from clients.selection import target_matrix
+from clients.training import StepRule, train_round
 from federation.errors import InputError, Refusal
 from federation.model import MultiTaskHead, initial_model, prior_logits
+from federation.randomness import RandomStream
 from federation.records import Record
 from federation.statistics import LEVELS, IntArray, TableLayout
 from federation.taxonomy import Family, Task
@@ -159,3 +163,36 @@ def test_nothing_is_prepared_without_rules(tmp_path: Path) -> None:
     (home.path / "policy.yaml").unlink()
     with pytest.raises(InputError, match="no rules"):
         prepare(home, PLAN)
+
+
+@pytest.mark.parametrize("sampling", [1.0, 0.4])
+def test_people_on_disk_train_like_people_in_memory(tmp_path: Path, sampling: float,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    home = make_home(tmp_path, 0, records=make_records(300, people=60))
+    entry, found = PLAN.roster[0], []
+    rule = dataclasses.replace(StepRule.of(PLAN.training, entry.slots), sampling_probability=sampling)
+    for kept in (1 << 26, 0):
+        monkeypatch.setattr("clients.people._KEPT_BYTES", kept)
+        people = training_people(home, PLAN, entry, prepare(home, PLAN))
+        assert {type(group) for group in people.groups} == {People if kept else StoredPeople}
+        trained = model()
+        train_round(trained, people, rule, stream=RandomStream.derived(b"t"))
+        found.append([weight.detach().numpy().tobytes() for weight in trained.parameters()])
+    assert found[0] == found[1]
+
+
+def test_blocks_of_counting_are_a_matter_of_memory_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = make_home(tmp_path, 0, records=make_records(120, people=50))
+    whole = true_tables(home, PLAN, PLAN.roster[0], prepare(home, PLAN), model())
+    monkeypatch.setattr("clients.counting._BLOCK_RECORDS", 7)
+    assert (true_tables(home, PLAN, PLAN.roster[0], prepare(home, PLAN), model()) == whole).all()
+
+
+def test_records_are_prepared_alike_in_pieces_of_any_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = make_home(tmp_path, 0, records=make_records(120, people=50))
+    whole = prepare(home, PLAN)
+    monkeypatch.setattr("clients.store._PAGE", 7)
+    pieces = prepare(home, PLAN)
+    pd.testing.assert_frame_equal(pieces.frame, whole.frame)
+    rows = np.arange(len(whole.frame))
+    assert (pieces.inputs(rows) == whole.inputs(rows)).all()

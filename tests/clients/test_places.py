@@ -307,8 +307,8 @@ def test_whoever_trains_never_measures(home: NodeHome) -> None:
 
     rows = [Row(f"{person}", labels={Task.RECRUITMENT: YES, Task.DISTRESS: NO}) for person in range(200)]
     plan, frame = counting(PLAN), frame_of(rows)
-    trained = {frame["unit_key"].iat[row] for own in training_rows(home, plan, frame, target_matrix(frame, plan))
-               for row in own}
+    training = training_rows(home, plan, frame, target_matrix(frame, plan))
+    trained = {frame["unit_key"].iat[row] for rows_of_some in training.values() for row in rows_of_some.ravel()}
     measured = set(by_record(home, plan, rows))
     assert trained | measured == {row.person for row in rows}
     assert not trained & measured

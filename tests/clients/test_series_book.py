@@ -228,7 +228,7 @@ def place(*mentions: tuple[int, int, int]) -> Places:
     return Places(mentions=[Mention(row=row, region=region, role=role) for row, region, role in mentions])
 
 
-FLAGS = {0: np.array([1, 0, 0]), 1: np.array([1, 1, 0]), 2: np.array([1, 1, 1])}
+FLAGS = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1]])
 
 
 def test_only_a_persons_first_mention_counts(tmp_path: Path) -> None:
