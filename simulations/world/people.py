@@ -17,6 +17,7 @@ import numpy as np
 
 from federation.taxonomy import Channel, ConsentBasis, Indicator, LabelValue, PartnerKind, Provenance, RegionRole, Task
 from simulations.world import grammar
+from simulations.world.drafts import Draft, TextKind
 from simulations.world.grammar import MEDIUM, STRENGTH, WEAK, Voice
 from simulations.world.parameters import KindParameters, Parameters, PartnerParameters
 
@@ -31,18 +32,9 @@ _CONSENT = {PartnerKind.PLATFORM: ConsentBasis.LEGITIMATE_INTEREST, PartnerKind.
 _PROVENANCE = {PartnerKind.PLATFORM: (Provenance.USER_REPORT, Provenance.HUMAN_CROWD),
                PartnerKind.NGO: (Provenance.HUMAN_EXPERT, Provenance.CASE_OUTCOME),
                PartnerKind.AGENCY: (Provenance.HUMAN_EXPERT, Provenance.USER_REPORT)}
+_KINDS = {Voice.ADVERT: TextKind.JOB_OFFER, Voice.CLASSIFIED: TextKind.EVERYDAY_ADVERT,
+          Voice.POST: TextKind.EVERYDAY_POST, Voice.TOLD: TextKind.CASE_NOTE}
 _VOICES = {Channel.JOB_ADVERT: Voice.ADVERT, Channel.CLASSIFIED_AD: Voice.ADVERT, Channel.PUBLIC_POST: Voice.POST}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draft:
-    """One record with the truth about it. Only `row` reaches the file."""
-
-    row: Mapping[str, str]
-    truth: Mapping[Task, bool]
-    tags: tuple[Indicator, ...]
-    voice: Voice
-    bad: str  # why ingestion must reject it; empty for a good row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,10 +161,11 @@ class PartnerStream:
                "actor_kind": person.actor, "channel": channel.value, "text": text,
                "language": person.language if self._chance(kind.language_given) else "",
                **self._dates(), **self._places(person), **self._labels(truth),
-               "consent_basis": _CONSENT[self._partner.kind].value, "synthetic": "SYNTHETIC"}
+               "consent_basis": _CONSENT[self._partner.kind].value, "synthetic": "SYNTHETIC", "weak_labels": ""}
         row |= self._marks(row, tags)
         bad = self._spoil(row) if self._chance(p.bad_rows) else ""
-        return Draft(row=row, truth=truth, tags=tags, voice=voice, bad=bad)
+        return Draft(row=row, truth=truth, tags=tags, repeated_distress=False, voice=voice, kind=_KINDS[voice],
+                     language=person.language, origin=None, obfuscated=False, bad=bad)
 
     def _text(self, language: grammar.Language, voice: Voice, recruits: bool,
               distressed: bool) -> tuple[tuple[Indicator, ...], str]:

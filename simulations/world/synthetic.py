@@ -22,17 +22,18 @@ from typing import Any
 from federation.errors import InputError
 from federation.plan_statistics import SuperRegion
 from federation.taxonomy import Indicator, Task
+from simulations.world.drafts import Draft
 from simulations.world.files import open_private
 from simulations.world.grammar import load_language
 from simulations.world.interface import WorldPartner, find_partner, power_of_two
 from simulations.world.parameters import SIZES, Parameters, PartnerParameters
-from simulations.world.people import Draft, Effects, PartnerStream, covered_regions, regional_effects
+from simulations.world.people import Effects, PartnerStream, covered_regions, regional_effects
 from simulations.world.truth import plain, tally
 
 COLUMNS = ("record_id", "person", "actor_kind", "channel", "text", "language", "observed_at", "region_origin",
            "region_transit", "region_destination", "region_observed", "country_only", "label_recruitment",
            "label_recruitment_provenance", "label_distress", "label_distress_provenance", "consent_basis",
-           "retention_until", "synthetic",
+           "retention_until", "synthetic", "weak_labels",
            *(f"indicator_{tag.value}" for tag in Indicator if tag is not Indicator.TEMPLATED_CAMPAIGN))
 STAMP = "SYNTHETIC"
 _ROOM = 1.2  # a public band leaves room for a fifth more people than planned

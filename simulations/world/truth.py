@@ -14,8 +14,8 @@ from itertools import groupby
 from typing import Any
 
 from federation.taxonomy import RegionRole, Task
+from simulations.world.drafts import Draft
 from simulations.world.grammar import STRENGTH, Voice
-from simulations.world.people import Draft
 
 _Key = tuple[str, str, str, str]  # task, role, region, partner
 _Sums = dict[_Key, list[float]]  # records, positives, people, positive people
