@@ -26,8 +26,9 @@ import pandas as pd
 
 from clients.pseudonyms import record_id
 from federation.taxonomy import RegionRole, Task
-from simulations.world.drafts import HARD_NEGATIVES, Draft
+from simulations.world.drafts import Draft
 from simulations.world.files import open_private
+from simulations.world.grammar import HARD_KINDS
 from simulations.world.interface import WorldPartner, find_partner
 from simulations.world.synthetic import SyntheticWorld
 
@@ -77,7 +78,7 @@ def slices(truth: pd.DataFrame) -> Mapping[str, pd.Series[bool]]:
     found = {"all": pd.Series(True, index=truth.index), "template_seen": templated & truth["template_seen"],
              "template_unseen": templated & ~truth["template_seen"], "no_template": ~templated,
              "obfuscated": truth["obfuscated"]}
-    for kind in HARD_NEGATIVES:
+    for kind in HARD_KINDS:
         found[f"hard_negative:{kind.value}"] = (
             (truth["text_kind"] == kind.value) & ~truth[f"true_{Task.RECRUITMENT.value}"])
     for prefix, column in (("text_kind", "text_kind"), ("language", "language"), ("kind", "kind")):
@@ -107,11 +108,11 @@ def _values(partner: WorldPartner, draft: Draft) -> dict[str, object]:
     votes = json.loads(row["weak_labels"] or "[]")
     return {
         "partner": partner.name, "kind": partner.kind.value, "person": row["person"], "language": draft.language,
-        "text_kind": draft.kind.value, "voice": draft.voice.value,
+        "text_kind": draft.signals.kind.value, "voice": draft.signals.voice.value,
         **{f"true_{task.value}": draft.truth[task] for task in Task},
         **{f"recorded_{task.value}": row[f"label_{task.value}"] for task in Task},
         "weak_vote": votes[0]["vote"] if votes else 0,
         "campaign": origin.campaign if origin else "", "template": origin.template if origin else "",
-        "template_seen": origin is not None and origin.seen, "obfuscated": draft.obfuscated,
+        "template_seen": origin is not None and origin.seen, "obfuscated": draft.signals.obfuscated,
         **{f"region_{role.value}": row[f"region_{role.value}"] for role in RegionRole},
         "observed_at": row["observed_at"]}
