@@ -32,7 +32,7 @@ _TEXT_KINDS: Mapping[Channel, Mapping[bool, _Kinds]] = MappingProxyType({
     Channel.JOB_ADVERT: {False: {_JOB: 0.75, _MIGRANT: 0.25}, True: {_JOB: 0.55, _MIGRANT: 0.45}},
     Channel.CLASSIFIED_AD: {False: {TextKind.EVERYDAY_ADVERT: 0.30, _ADULT: 0.12, _JOB: 0.43, _MIGRANT: 0.15},
                             True: {_ADULT: 0.18, _JOB: 0.50, _MIGRANT: 0.32}},
-    Channel.PUBLIC_POST: {False: {TextKind.EVERYDAY_POST: 0.85, _JOB: 0.11, _MIGRANT: 0.04},
+    Channel.PUBLIC_POST: {False: {TextKind.EVERYDAY_POST: 0.82, _JOB: 0.13, _MIGRANT: 0.05},
                           True: {_JOB: 0.60, _MIGRANT: 0.40}},
 })
 
@@ -90,13 +90,13 @@ class Parameters:
     indicator_trials: int = 9
     indicator_probability: float = 0.34
     # How often a benign text draws a medium or strong tag relative to a weak one; assumed.
-    medium_weights: tuple[float, float] = (0.60, 0.85)
-    strong_weights: tuple[float, float] = (0.18, 0.45)
+    medium_weights: tuple[float, float] = (0.30, 0.48)
+    strong_weights: tuple[float, float] = (0.06, 0.13)
     # Shares of positive texts that carry 1, 2 and 3 medium or strong tags on top; assumed.
-    added_shares: tuple[tuple[float, float, float], ...] = ((0.45, 0.31, 0.24), (0.70, 0.25, 0.05))
+    added_shares: tuple[tuple[float, float, float], ...] = ((0.30, 0.35, 0.35), (0.40, 0.32, 0.28))
     # A person in distress who does not say so, and one not in distress who writes as if; assumed.
-    silent_shares: tuple[float, float] = (0.12, 0.19)
-    manner_shares: tuple[float, float] = (0.09, 0.14)
+    silent_shares: tuple[float, float] = (0.13, 0.155)
+    manner_shares: tuple[float, float] = (0.09, 0.125)
     distress_repeated: float = 0.6  # a person in distress who says so says it twice; assumed
     manner_repeated: float = 0.1
     cause_if_distressed: float = 0.4  # a post that also names what causes it; assumed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import date
@@ -126,7 +127,7 @@ def test_positive_campaigns_are_where_the_effects_are() -> None:
 def test_templates_come_and_go() -> None:
     names = [{template.name for template in SyntheticWorld(seed=2, quarter=quarter).templates.positive}
              for quarter in range(6)]
-    for now, later in zip(names, names[1:], strict=False):
+    for now, later in itertools.pairwise(names):
         assert 5 <= len(later - now) <= 8  # a quarter of 27
         assert len(now) == len(later)
     assert not names[0] & names[4]

@@ -136,7 +136,8 @@ def test_an_unknown_language_is_refused() -> None:
 def test_composed_texts_have_no_open_slot(code: str, voice: Voice) -> None:
     draws, language, model = Draws(1, code, voice.value), load_language(code), SignalModel(Parameters())
     for i in range(40):
-        signals = model.draw(draws, voice, KINDS[voice][i % len(KINDS[voice])], recruits=i % 2 == 0, distressed=i % 3 == 0)
+        signals = model.draw(draws, voice, KINDS[voice][i % len(KINDS[voice])], recruits=i % 2 == 0,
+                             distressed=i % 3 == 0)
         text = skeleton(draws, language, signals, contact=True)
         filled = text.format_map(Slots(draws, language))
         assert filled.strip()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import replace
 from math import comb
@@ -131,4 +132,4 @@ def test_draws_are_fair_and_their_own() -> None:
 def test_cumulated_shares_leave_no_gap(weights: list[float]) -> None:
     ends = cumulated(weights)
     assert ends[-1] == 1.0
-    assert all(a <= b + 1e-12 for a, b in zip(ends, ends[1:], strict=False))
+    assert all(a <= b + 1e-12 for a, b in itertools.pairwise(ends))

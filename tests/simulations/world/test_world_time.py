@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from datetime import date, timedelta
@@ -28,7 +29,7 @@ def test_quarters_follow_one_another() -> None:
     periods = [_world(quarter).period for quarter in range(6)]
     assert periods[0] == (date(2024, 10, 1), date(2024, 12, 31))
     assert periods[1] == (date(2025, 1, 1), date(2025, 3, 31))
-    for (_, end), (start, _) in zip(periods, periods[1:], strict=False):
+    for (_, end), (start, _) in itertools.pairwise(periods):
         assert start == end + timedelta(days=1)
     for draft in _world(5).stream("agency-labour"):
         assert periods[5][0] <= date.fromisoformat(draft.row["observed_at"]) <= periods[5][1]
