@@ -83,7 +83,7 @@ class Parameters:
 
     # How much positive and benign texts overlap, from 0 (a Bayes AUC of 0.95) to 1 (0.90): `simulations.world.bayes`.
     # The range is assumed; published classifiers reach F1 0.67-0.84. The pairs below are values at 0 and at 1.
-    overlap: float = 0.25
+    overlap: float = 0.0
 
     # Indicators. Measured: of 430 real job adverts 98.4 % had at least one indicator and 15 % five or more.
     # Binomial(9, 0.34) fits that: P(0) = 2.4 %, mean 3.1, P(5 or more) = 15.5 %.
@@ -95,8 +95,8 @@ class Parameters:
     # Shares of positive texts that carry 1, 2 and 3 medium or strong tags on top; assumed.
     added_shares: tuple[tuple[float, float, float], ...] = ((0.30, 0.35, 0.35), (0.40, 0.32, 0.28))
     # A person in distress who does not say so, and one not in distress who writes as if; assumed.
-    silent_shares: tuple[float, float] = (0.13, 0.155)
-    manner_shares: tuple[float, float] = (0.09, 0.125)
+    silent_shares: tuple[float, float] = (0.11, 0.155)
+    manner_shares: tuple[float, float] = (0.07, 0.125)
     distress_repeated: float = 0.6  # a person in distress who says so says it twice; assumed
     manner_repeated: float = 0.1
     cause_if_distressed: float = 0.4  # a post that also names what causes it; assumed
@@ -107,13 +107,13 @@ class Parameters:
     # Regions.
     region_spread: float = 0.45  # sd of the regional effect on the logit, per task and role; assumed
     # Assumed 0.3 in the design note. Softened: at this size 0.3 leaves most cells with fewer than ten people.
-    region_concentration: float = 1.5
+    region_concentration: float = 3.0
     same_region: float = 0.30  # origin equals destination; measured nearby: 37 % EU, 23-27 % UK nationals
     outside_coverage: float = 0.01  # an origin outside the declared coverage; assumed
     # Corridors, which lawful migrants and trafficked people both take. Their number and volumes: assumed.
     corridors: int = 15
     corridor_spread: float = 1.0  # sd of the logarithm of a corridor's volume
-    corridor_share: float = 0.6  # of those whose origin is another region; the rest come from anywhere
+    corridor_share: float = 0.4  # of those whose origin is another region; the rest come from anywhere
 
     # People. Measured nearby: 16.7 adverts per vendor (IDTraffickers). Zipf with exponent 2 cut at 50 has mean 2.8.
     zipf_exponent: float = 2.0

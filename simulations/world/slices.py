@@ -3,16 +3,16 @@
     home = ...                                                    # a simulated partner's NodeHome
     truth = truth_table(world, home.settings.name, secret=home.person_secret())
     joined = prepared.frame.join(truth, on="record_id")           # frame: RecordStore.frame or clients.features.prepare
-    for name, rows in slices(truth.loc[joined["record_id"]]).items():
-        recall = (flagged & rows.to_numpy())[...]
+    for name, part in slices(joined).items():                     # masks on the rows of `joined`
+        found = flagged[part & joined["true_recruitment"]].mean()  # recall; `flagged`: a bool Series on the same index
 
 `truth_table` is indexed by the id under which a node stores a record (hex), so it joins on `record_id`. Without a
 secret it is indexed by the id in the source file. Rows that ingestion must reject are not in it.
 
-Columns: `partner`, `kind` (of partner), `person` (as in the file), `language` (written in), `text_kind` (`TextKind`),
-`voice`, `true_<task>` (bool), `recorded_<task>` (label in the file, a `LabelValue`, or empty), `weak_vote` (1, -1, or 0
-for none), `campaign`, `template` (empty: none), `template_seen` (bool; False also where there is no template),
-`obfuscated` (bool), `region_<role>` (as in the file, empty: not given) and `observed_at` (ISO 8601).
+Columns: `partner`, `kind` (of partner), `person` (as in the file), `text_language` (that it is written in), `text_kind`
+(`TextKind`), `voice`, `true_<task>` (bool), `recorded_<task>` (label in the file, a `LabelValue`, or empty),
+`weak_vote` (1, -1, or 0 for none), `campaign`, `template` (empty: none), `template_seen` (bool; False also where there
+is no template), `obfuscated` (bool), `region_<role>` (as in the file, empty: not given) and `day` (ISO 8601).
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from simulations.world.interface import WorldPartner, find_partner
 from simulations.world.synthetic import SyntheticWorld
 
 TRUTH_COLUMNS = (
-    "partner", "kind", "person", "language", "text_kind", "voice", *(f"true_{task.value}" for task in Task),
+    "partner", "kind", "person", "text_language", "text_kind", "voice", *(f"true_{task.value}" for task in Task),
     *(f"recorded_{task.value}" for task in Task), "weak_vote", "campaign", "template", "template_seen", "obfuscated",
-    *(f"region_{role.value}" for role in RegionRole), "observed_at")
+    *(f"region_{role.value}" for role in RegionRole), "day")
 
 
 def truth_rows(world: SyntheticWorld, partner: str) -> Iterator[tuple[str, dict[str, object]]]:
@@ -81,7 +81,7 @@ def slices(truth: pd.DataFrame) -> Mapping[str, pd.Series[bool]]:
     for kind in HARD_KINDS:
         found[f"hard_negative:{kind.value}"] = (
             (truth["text_kind"] == kind.value) & ~truth[f"true_{Task.RECRUITMENT.value}"])
-    for prefix, column in (("text_kind", "text_kind"), ("language", "language"), ("kind", "kind")):
+    for prefix, column in (("text_kind", "text_kind"), ("language", "text_language"), ("kind", "kind")):
         found |= {f"{prefix}:{value}": truth[column] == value for value in sorted(truth[column].unique())}
     for task in Task:
         recorded, true = truth[f"recorded_{task.value}"], truth[f"true_{task.value}"]
@@ -107,7 +107,7 @@ def _values(partner: WorldPartner, draft: Draft) -> dict[str, object]:
     row, origin = draft.row, draft.origin
     votes = json.loads(row["weak_labels"] or "[]")
     return {
-        "partner": partner.name, "kind": partner.kind.value, "person": row["person"], "language": draft.language,
+        "partner": partner.name, "kind": partner.kind.value, "person": row["person"], "text_language": draft.language,
         "text_kind": draft.signals.kind.value, "voice": draft.signals.voice.value,
         **{f"true_{task.value}": draft.truth[task] for task in Task},
         **{f"recorded_{task.value}": row[f"label_{task.value}"] for task in Task},
@@ -115,4 +115,4 @@ def _values(partner: WorldPartner, draft: Draft) -> dict[str, object]:
         "campaign": origin.campaign if origin else "", "template": origin.template if origin else "",
         "template_seen": origin is not None and origin.seen, "obfuscated": draft.signals.obfuscated,
         **{f"region_{role.value}": row[f"region_{role.value}"] for role in RegionRole},
-        "observed_at": row["observed_at"]}
+        "day": row["observed_at"]}

@@ -74,11 +74,14 @@ def test_a_shock_shows_in_the_records() -> None:
         drafts = [d for d in world.stream("agency-helpline") if d.row["region_origin"] in regions]
         return sum(d.truth[Task.RECRUITMENT] for d in drafts) / len(drafts)
 
-    shocked = _world(2, shock_quarter=2)
+    def large(**time: int) -> SyntheticWorld:
+        return replace(_world(2, **time), records=40_000)
+
+    shocked = large(shock_quarter=2)
     regions = shocked.climate.shocked
     others = tuple(region for region in P.regions if region not in regions)
-    assert rate(shocked, regions) > 1.25 * rate(_world(2), regions)
-    assert rate(shocked, others) == pytest.approx(rate(_world(2), others), abs=0.06)
+    assert rate(shocked, regions) > 1.25 * rate(large(), regions)
+    assert rate(shocked, others) == pytest.approx(rate(large(), others), abs=0.03)
 
 
 def test_a_narrower_definition_cuts_positive_labels_and_no_truth() -> None:
