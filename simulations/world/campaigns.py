@@ -115,11 +115,12 @@ class Templates:
 
 
 class CampaignMaker:
-    """Draws one partner's campaigns."""
+    """Draws one partner's campaigns, none of more records than `largest`: one must not make up a tiny world."""
 
-    def __init__(self, found: Profile, rates: CampaignRates, templates: Templates, *, name: str, days: int) -> None:
+    def __init__(self, found: Profile, rates: CampaignRates, templates: Templates, *, name: str, days: int,
+                 largest: int) -> None:
         self._profile, self._rates, self._templates = found, rates, templates
-        self._name, self._days, self._made = name, days, 0
+        self._name, self._days, self._largest, self._made = name, days, largest, 0
         # The places of a campaign are those of people of its class: likelier where the class is.
         self._places = {positive: cumulated([share * (rate if positive else 1.0 - rate) for share, rate in zip(
             found.place_shares, found.recruiting, strict=True)]) for positive in (True, False)}
@@ -130,7 +131,7 @@ class CampaignMaker:
     def draw(self, draws: Draws, *, positive: bool, room: int) -> Campaign:
         """The partner's next campaign, of at most `room` accounts."""
         spec, profile = self._profile.parameters.campaigns, self._profile
-        size = self._rates.sizes[draws.at(self._rates.size_shares)]
+        size = min(self._rates.sizes[draws.at(self._rates.size_shares)], self._largest)
         accounts = min(room, account_count(size, draws.between(*spec.accounts), profile.parameters.records_cap))
         template = self._templates.pick(draws, positive=positive)
         language = profile.languages[draws.at(self._languages)]

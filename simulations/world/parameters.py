@@ -107,7 +107,7 @@ class Parameters:
     # Regions.
     region_spread: float = 0.45  # sd of the regional effect on the logit, per task and role; assumed
     # Assumed 0.3 in the design note. Softened: at this size 0.3 leaves most cells with fewer than ten people.
-    region_concentration: float = 3.0
+    region_concentration: float = 2.0
     same_region: float = 0.30  # origin equals destination; measured nearby: 37 % EU, 23-27 % UK nationals
     outside_coverage: float = 0.01  # an origin outside the declared coverage; assumed
     # Corridors, which lawful migrants and trafficked people both take. Their number and volumes: assumed.

@@ -44,17 +44,17 @@ DEFAULT_PARTNERS = (
     # Prevalence: platforms 1-5 % assumed (EMSCAD, measured: 4.8 % of job adverts fraudulent, is the upper anchor);
     # agencies 19-26 % measured (2,185 of 11,700 UK helpline contacts, 8,759 of 34,177 US signals); NGOs 60-85 %
     # assumed. Coverage is such that every region has five or more partners of all three kinds.
-    _partner("platform-jobs", _P, 450, 0.03, {Channel.JOB_ADVERT: 0.9, Channel.PUBLIC_POST: 0.1},
+    _partner("platform-jobs", _P, 400, 0.03, {Channel.JOB_ADVERT: 0.9, Channel.PUBLIC_POST: 0.1},
              {_R: 0.03}, (0, 8), "en es fr pt"),
-    _partner("platform-social", _P, 400, 0.02, {Channel.PUBLIC_POST: 0.75, Channel.JOB_ADVERT: 0.25},
+    _partner("platform-social", _P, 380, 0.02, {Channel.PUBLIC_POST: 0.75, Channel.JOB_ADVERT: 0.25},
              {_R: 0.02, _D: 0.10}, (0, 8), "en es pt", "ro"),
-    _partner("platform-classifieds", _P, 250, 0.05, {Channel.CLASSIFIED_AD: 0.8, Channel.PUBLIC_POST: 0.2},
+    _partner("platform-classifieds", _P, 230, 0.05, {Channel.CLASSIFIED_AD: 0.8, Channel.PUBLIC_POST: 0.2},
              {_R: 0.05}, (1, 6), "en es fr"),
-    _partner("ngo-shelter", _N, 300, 0.75, _CASES, {_R: 0.75, _D: 0.35}, (0, 4), "en fr", "hi"),
+    _partner("ngo-shelter", _N, 400, 0.75, _CASES, {_R: 0.75, _D: 0.35}, (0, 4), "en fr", "hi"),
     _partner("ngo-outreach", _N, 400, 0.65, _CASES, {_R: 0.65, _D: 0.35}, (3, 4), "en es pt", "ro"),
     _partner("ngo-legal", _N, 500, 0.80, _CASES, {_R: 0.80, _D: 0.35}, (5, 4), "en es fr"),
-    _partner("agency-helpline", _A, 800, 0.22, _CALLS, {_R: 0.20, _D: 0.35}, (0, 8), "en es fr pt", "ro uk"),
-    _partner("agency-labour", _A, 600, 0.25, _CALLS, {_R: 0.25, _D: 0.35}, (4, 6), "en es ru"),
+    _partner("agency-helpline", _A, 850, 0.22, _CALLS, {_R: 0.20, _D: 0.35}, (0, 8), "en es fr pt", "ro uk"),
+    _partner("agency-labour", _A, 780, 0.25, _CALLS, {_R: 0.25, _D: 0.35}, (4, 6), "en es ru"),
 )
 _FEWER = (0, 3, 6, 1, 4, 7, 2, 5)  # which come first where fewer are wanted: a platform, an NGO, an agency, and so on
 _COVERED, _UNCOVERED = "en es fr pt ru".split(), "ro uk hi".split()

@@ -68,7 +68,8 @@ class PartnerStream:
         self._reached = tuple(sorted({places[RegionRole.DESTINATION] for places in found.places}))
         rates = found.campaigns
         self._rates = rates
-        self._campaigns = None if rates is None else CampaignMaker(found, rates, templates, name=self._name, days=days)
+        self._campaigns = None if rates is None else CampaignMaker(
+            found, rates, templates, name=self._name, days=days, largest=people)
 
     def __iter__(self) -> Iterator[Draft]:
         regular = round(self._people * self._p.time.returning)

@@ -20,7 +20,7 @@ P = Parameters()
 SPEC = P.campaigns
 # A platform with enough positives, so that shares can be told from luck.
 PLATFORM = replace(P.partners[2], prevalence=0.2, languages=("en", "es"))
-WORLD = SyntheticWorld(seed=21, parameters=replace(P, bad_rows=0.0, partners=(replace(PLATFORM, people=12_000),)))
+WORLD = SyntheticWorld(seed=21, parameters=replace(P, bad_rows=0.0, partners=(replace(PLATFORM, people=8_000),)))
 
 
 @cache

@@ -46,7 +46,7 @@ def _counts(tags: list[Indicator]) -> Counts:
 def test_the_table_agrees_with_drawing_tag_by_tag(voice: Voice, recruits: bool) -> None:
     rng = np.random.default_rng(1)
     table = tag_table(P, voice, recruits=recruits)
-    seen = Counter(_counts(_naive_tags(rng, P, voice, recruits=recruits)) for _ in range(20_000))
+    seen = Counter(_counts(_naive_tags(rng, P, voice, recruits=recruits)) for _ in range(8_000))
     assert_counts(seen, table)
 
 
