@@ -8,7 +8,7 @@ nobody knew them yet, so that recall on unseen ones can be measured.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 from federation.taxonomy import Channel
@@ -104,7 +104,7 @@ class Templates:
         draws, kinds = Draws(self._seed, "template", name), KINDS[positive]
         kind = tuple(kinds)[draws.at(cumulated(tuple(kinds.values())))]
         signals = self._model.draw(draws, voice_of(Channel.JOB_ADVERT, kind), kind, recruits=positive, distressed=False)
-        return Template(name=name, positive=positive, seen=seen, signals=replace(signals, obfuscated=False))
+        return Template(name=name, positive=positive, seen=seen, signals=signals._replace(obfuscated=False))
 
     def text(self, template: Template, language: str) -> str:
         """The template in a language, with at least a place and a time left open."""

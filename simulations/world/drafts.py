@@ -1,16 +1,18 @@
-"""One drawn record with what only the generator knows about it."""
+"""One drawn record with what only the generator knows about it.
+
+Named tuples, as millions are made.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from federation.taxonomy import Task
 from simulations.world.signals import Signals
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """The campaign that a record is part of.
 
     Attributes:
@@ -24,8 +26,7 @@ class Origin:
     seen: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """One record with the truth about it. Only `row` reaches the file.
 
     Attributes:

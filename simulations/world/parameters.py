@@ -81,7 +81,7 @@ class Parameters:
     time: TimeParameters = field(default_factory=TimeParameters)
     regions: tuple[str, ...] = tuple(f"XA-{i:02d}" for i in range(1, 9))  # user-assigned: no real place can be meant
 
-    # How much positive and benign texts overlap, from 0 (a Bayes AUC of 0.95) to 1 (0.90): `simulations.world.bayes`.
+    # How much positive and benign texts overlap, from 0 (a Bayes AUC of 0.94) to 1 (0.91): `simulations.world.bayes`.
     # The range is assumed; published classifiers reach F1 0.67-0.84. The pairs below are values at 0 and at 1.
     overlap: float = 0.0
 
@@ -154,7 +154,7 @@ class Parameters:
             raise InputError("indicators", "the binomial is not proper",
                              bound="trials of 1 or more, probability in (0, 1)")
         if not 0.0 <= self.overlap <= 1.0:
-            raise InputError("world.overlap", str(self.overlap), bound="0 (a Bayes AUC of 0.95) to 1 (0.90)")
+            raise InputError("world.overlap", str(self.overlap), bound="0 (a Bayes AUC of 0.94) to 1 (0.91)")
 
     @property
     def medium_weight(self) -> float:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import cache
 from math import comb
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from federation.taxonomy import Channel, Indicator
 from simulations.world.draws import Draws, cumulated
@@ -31,8 +30,7 @@ Drawn = TypeVar("Drawn")
 _NOTHING: Mapping[Own, float] = {(): 1.0}
 
 
-@dataclass(frozen=True, slots=True)
-class Signals:
+class Signals(NamedTuple):
     """What one text expresses.
 
     Attributes:
@@ -166,7 +164,7 @@ class SignalModel:
 
     def respelt(self, draws: Draws, signals: Signals, *, recruits: bool) -> Signals:
         """The same signals with another draw of whether the spelling is disturbed."""
-        return replace(signals, obfuscated=draws.chance(self._disturbed[recruits]))
+        return signals._replace(obfuscated=draws.chance(self._disturbed[recruits]))
 
 
 def _drawable(table: Mapping[Drawn, float]) -> tuple[tuple[Drawn, ...], tuple[float, ...]]:

@@ -99,3 +99,13 @@ def test_what_cannot_be_is_told_apart() -> None:
     reader = BayesReader(world)
     everyday = next(d for d in world.stream("platform-jobs") if d.signals.kind.value.startswith("everyday"))
     assert reader.score(everyday, Task.RECRUITMENT) == -math.inf
+
+
+def test_disturbed_spelling_counts_as_evidence_by_its_two_shares() -> None:
+    world = SyntheticWorld(seed=1, size="tiny")
+    reader, p = BayesReader(world), world.parameters
+    draft = next(d for d in world.stream("ngo-legal") if d.signals.tags)
+    plain, disturbed = (draft._replace(signals=draft.signals._replace(obfuscated=seen)) for seen in (False, True))
+    odds = math.log(p.obfuscated_if_positive / p.obfuscated_if_negative * (1 - p.obfuscated_if_negative)
+                    / (1 - p.obfuscated_if_positive))
+    assert reader.score(disturbed, Task.RECRUITMENT) - reader.score(plain, Task.RECRUITMENT) == pytest.approx(odds)
