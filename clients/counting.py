@@ -28,7 +28,6 @@ from federation.randomness import RandomStream
 from federation.statistics import LEVELS, IntArray, TableLayout
 from federation.taxonomy import AreaLevel, Family, Indicator
 
-
 _BLOCK_RECORDS = 4096
 """Records whose features are in memory together. A matter of memory alone."""
 
@@ -59,7 +58,8 @@ def true_tables(
     for place in found.values():
         tally.add(place)
     if series is not None:
-        TableLayout(plan).table(tally.vector, Family.SERIES)[...] = series_table(home, plan, series, found, scored.flags)
+        table = TableLayout(plan).table(tally.vector, Family.SERIES)
+        table[...] = series_table(home, plan, series, found, scored.flags)
     return tally.vector
 
 

@@ -147,10 +147,9 @@ def pooled_f1(plan: StudyPlan, partners: Partners) -> float:
 
     It knows nothing of partners, so it takes no partner's prevalence.
     """
-    people = [Population(groups=tuple(replace(group, prior=np.zeros_like(group.prior)) for group in own.groups))
-              for own in partners.people.values()]
-    model = baselines.pooled_without_privacy(plan, people)
-    groups = [group for own in people for group in own.groups]
+    groups = [group.take(slice(None)) for own in partners.people.values() for group in own.groups]
+    groups = [replace(group, prior=np.zeros_like(group.prior)) for group in groups]
+    model = baselines.pooled_without_privacy(plan, [Population(groups=tuple(groups))])
     scores, truth = (np.concatenate(parts) for parts in zip(*(_labelled(plan, model, group) for group in groups),
                                                             strict=True))
     precision, recall, thresholds = precision_recall_curve(truth, scores)

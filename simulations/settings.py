@@ -38,6 +38,27 @@ class SyntheticSettings(_Frozen):
     name: Literal["synthetic"]
     seed: Seed
     size: str
+    records: int | None
+    partners: int
+    quarter: int
+    overlap: float
+    shock_quarter: int | None
+    definition_quarter: int | None
+
+    def open(self) -> World:
+        """The invented world.
+
+        Raises:
+            InputError: naming the setting that is out of bounds.
+        """
+        from simulations.world.parameters import Parameters, TimeParameters
+        from simulations.world.partners import some_partners
+        from simulations.world.synthetic import SyntheticWorld
+
+        time = TimeParameters(shock_quarter=self.shock_quarter, definition_quarter=self.definition_quarter)
+        return SyntheticWorld(
+            seed=self.seed, size=self.size, records=self.records, quarter=self.quarter,
+            parameters=Parameters(partners=some_partners(self.partners), overlap=self.overlap, time=time))
 
 
 class RealSettings(_Frozen):
@@ -186,12 +207,10 @@ class Settings(_Frozen):
         """The world that the settings name.
 
         Raises:
-            InputError: if `world=real` lacks `data.root`, or its files.
+            InputError: naming what is out of bounds; or if `world=real` lacks `data.root`, or its files.
         """
         if isinstance(self.world, SyntheticSettings):
-            from simulations.world.synthetic import SyntheticWorld
-
-            return SyntheticWorld(seed=self.world.seed, size=self.world.size)
+            return self.world.open()
         if self.data.root is None:
             raise InputError("data.root", "is not set", remedy="give the folder of the public sets: data.root=FOLDER")
         from simulations.world.real import RealWorld

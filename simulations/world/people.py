@@ -1,83 +1,41 @@
-"""The people of one invented partner and their records, drawn from that partner's own stream.
+"""The people of one invented partner and their records.
 
-Everything a partner draws comes from a generator seeded by the world's seed and the partner's name alone, so adding,
-removing or resizing one partner leaves every other file as it was.
+Everything a partner draws comes from streams named after it, so adding, removing or resizing one partner leaves every
+other file as it was. Its regular people, who are there in every quarter, come first and from a stream that no quarter
+changes; the others and all records are drawn anew each quarter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from statistics import NormalDist
-from types import MappingProxyType
-from uuid import UUID
+from datetime import date
 
-import numpy as np
+from federation.taxonomy import PartnerKind, RegionRole, Task
+from simulations.world import wording
+from simulations.world.campaigns import Campaign, CampaignMaker, Templates
+from simulations.world.climate import Climate
+from simulations.world.drafts import Draft
+from simulations.world.draws import Draws, cumulated
+from simulations.world.grammar import Voice, load_language
+from simulations.world.profiles import Places, Profile
+from simulations.world.rows import RowMaker
+from simulations.world.signals import SignalModel, voice_of
 
-from federation.taxonomy import Channel, ConsentBasis, Indicator, LabelValue, PartnerKind, Provenance, RegionRole, Task
-from simulations.world import grammar
-from simulations.world.grammar import MEDIUM, STRENGTH, WEAK, Voice
-from simulations.world.parameters import KindParameters, Parameters, PartnerParameters
-
-Effects = Mapping[Task, Mapping[RegionRole, Mapping[str, float]]]
-
-EFFECT_ROLES = (RegionRole.ORIGIN, RegionRole.DESTINATION, RegionRole.OBSERVED)
-_WORLD, _PARTNER = 1, 2  # first element of a stream's spawn key
-_BAD = ("unknown region", "no retention", "retention expired", "empty text")
-_OTHER = (LabelValue.UNRELATED, LabelValue.GENERAL_INFORMATION, LabelValue.UNVERIFIED)
-_CONSENT = {PartnerKind.PLATFORM: ConsentBasis.LEGITIMATE_INTEREST, PartnerKind.NGO: ConsentBasis.CONSENT,
-            PartnerKind.AGENCY: ConsentBasis.PUBLIC_INTEREST}
-_PROVENANCE = {PartnerKind.PLATFORM: (Provenance.USER_REPORT, Provenance.HUMAN_CROWD),
-               PartnerKind.NGO: (Provenance.HUMAN_EXPERT, Provenance.CASE_OUTCOME),
-               PartnerKind.AGENCY: (Provenance.HUMAN_EXPERT, Provenance.USER_REPORT)}
-_VOICES = {Channel.JOB_ADVERT: Voice.ADVERT, Channel.CLASSIFIED_AD: Voice.ADVERT, Channel.PUBLIC_POST: Voice.POST}
+_REPORTS = 0.4  # share of an agency's contacts that are not by the person concerned; assumed
+_OWN_VOICES = (Voice.POST, Voice.TOLD)
+_BENIGN: Mapping[Task, bool] = {Task.RECRUITMENT: False, Task.DISTRESS: False}
+_RECRUITS: Mapping[Task, bool] = {Task.RECRUITMENT: True, Task.DISTRESS: False}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Draft:
-    """One record with the truth about it. Only `row` reaches the file."""
-
-    row: Mapping[str, str]
-    truth: Mapping[Task, bool]
-    tags: tuple[Indicator, ...]
-    voice: Voice
-    bad: str  # why ingestion must reject it; empty for a good row
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Person:
     key: str
     actor: str
     language: str
     positive: bool
-    places: Mapping[RegionRole, str]
-
-
-def regional_effects(seed: int, parameters: Parameters) -> Effects:
-    """Effect of each region on the logit of the true rate, per task and role.
-
-    The sizes are fixed (normal quantiles times `region_spread`); which region gets which is a permutation drawn from
-    the seed, so no place is hard-coded as risky, not even an invented one.
-    """
-    count = len(parameters.regions)
-    ladder = [parameters.region_spread * NormalDist().inv_cdf((i + 0.5) / count) for i in range(count)]
-    effects: dict[Task, Mapping[RegionRole, Mapping[str, float]]] = {}
-    for t, task in enumerate(Task):
-        by_role: dict[RegionRole, Mapping[str, float]] = {}
-        for r, role in enumerate(EFFECT_ROLES):
-            order = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_WORLD, t, r))).permutation(count)
-            by_role[role] = {parameters.regions[int(order[i])]: ladder[i] for i in range(count)}
-        effects[task] = MappingProxyType(by_role)
-    return MappingProxyType(effects)
-
-
-def covered_regions(parameters: Parameters, partner: PartnerParameters) -> tuple[str, ...]:
-    """Declared coverage, in the order of the world's list."""
-    first, length = partner.coverage
-    ring = len(parameters.regions)
-    chosen = {(first + i) % ring for i in range(min(length, ring))}
-    return tuple(region for i, region in enumerate(parameters.regions) if i in chosen)
+    at: int  # which of the profile's places
+    transit: str
 
 
 class PartnerStream:
@@ -85,180 +43,100 @@ class PartnerStream:
 
     Args:
         seed: the world's seed.
-        people: how many people the partner holds.
-        effects: from `regional_effects`.
+        found: the partner's profile.
+        people: how many people it holds.
+        now: the quarter's climate.
+        start: first day of the quarter.
+        days: in it.
+        templates: in use.
     """
 
-    def __init__(self, seed: int, parameters: Parameters, partner: PartnerParameters, people: int,
-                 effects: Effects) -> None:
-        self._p, self._partner, self._people, self._effects = parameters, partner, people, effects
-        self._kind: KindParameters = parameters.kinds[partner.kind]
-        key = np.random.SeedSequence(seed, spawn_key=(_PARTNER, *partner.name.encode("ascii")))
-        self._rng = rng = np.random.default_rng(key)
-        self._regions = covered_regions(parameters, partner)
-        self._region_cdf = np.cumsum(rng.dirichlet([parameters.region_concentration] * len(self._regions)))
-        self._language_cdf = self._languages()
-        self._channels = tuple(partner.channels)
-        self._channel_cdf = np.cumsum([partner.channels[c] for c in self._channels])
-        sizes = np.arange(1, parameters.records_cap + 1, dtype=np.float64) ** -parameters.zipf_exponent
-        self._zipf_cdf = np.cumsum(sizes / sizes.sum())
+    def __init__(self, seed: int, found: Profile, people: int, now: Climate, *, start: date, days: int,
+                 templates: Templates, model: SignalModel) -> None:
+        name, quarter = found.partner.name, now.quarter
+        self._profile, self._p, self._people, self._days = found, found.parameters, people, days
+        self._name = name if quarter == 0 else f"{name}-q{quarter}"
+        self._regular = Draws(seed, "regular people", name)
+        self._draws = Draws(seed, "records", name, quarter)
+        self._model = model
+        self._rows = RowMaker(found, self._draws, start=start, days=days, redefined=now.redefined)
+        self._place_shares = cumulated(found.place_shares)
+        self._language_shares = cumulated(found.language_shares)
+        self._record_shares = cumulated(found.record_shares)
+        self._channels = tuple(found.partner.channels)
+        self._channel_shares = cumulated(tuple(found.partner.channels.values()))
+        self._reached = tuple(sorted({places[RegionRole.DESTINATION] for places in found.places}))
+        rates = found.campaigns
+        self._rates = rates
+        self._campaigns = None if rates is None else CampaignMaker(
+            found, rates, templates, name=self._name, days=days, largest=people)
 
     def __iter__(self) -> Iterator[Draft]:
-        for index in range(self._people):
-            person = self._person(index)
-            for _ in range(self._records_of_one()):
-                yield self._record(person)
+        regular = round(self._people * self._p.time.returning)
+        for index in range(regular):
+            yield from self._alone(self._person(self._regular, f"{self._profile.partner.name}-{index:07d}"))
+        index = regular
+        while index < self._people:
+            campaign = self._next_campaign(self._people - index)
+            if campaign is None:
+                yield from self._alone(self._person(self._draws, f"{self._name}-{index:07d}"))
+                index += 1
+                continue
+            for size in campaign.sizes:
+                yield from self._repeated(campaign, f"{self._name}-{index:07d}", size)
+                index += 1
 
-    def _chance(self, probability: float) -> bool:
-        return bool(self._rng.random() < probability)
+    def _next_campaign(self, room: int) -> Campaign | None:
+        if self._campaigns is None or self._rates is None:
+            return None
+        drawn = self._draws.random()
+        if drawn >= self._rates.positive + self._rates.benign:
+            return None
+        return self._campaigns.draw(self._draws, positive=drawn < self._rates.positive, room=room)
 
-    def _at(self, cdf: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> int:
-        return min(int(np.searchsorted(cdf, self._rng.random(), side="right")), len(cdf) - 1)
+    def _person(self, draws: Draws, key: str) -> _Person:
+        found, at = self._profile, draws.at(self._place_shares)
+        reports = draws.chance(_REPORTS) and found.partner.kind is PartnerKind.AGENCY
+        actor = "author" if found.platform else "reporter" if reports else "subject"
+        # As many draws for everybody, so that a regular person is the same one in every quarter.
+        return _Person(key, actor, found.languages[draws.at(self._language_shares)],
+                       draws.chance(found.recruiting[at]), at, draws.pick(self._reached))
 
-    def _languages(self) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-        p, covered, uncovered = self._p, self._partner.languages, self._partner.uncovered_languages
-        drawn = self._rng.dirichlet([p.language_concentration] * len(covered))
-        shares = p.language_floor / len(covered) + (1 - p.language_floor) * drawn
-        rest = p.uncovered_share if uncovered else 0.0
-        return np.cumsum([*(shares * (1 - rest)), *[rest / len(uncovered) for _ in uncovered]])
+    def _alone(self, person: _Person) -> Iterator[Draft]:
+        draws, found = self._draws, self._profile
+        for _ in range(found.records[draws.at(self._record_shares)]):
+            recruits = person.positive and draws.random() < found.advertises
+            channel = self._channels[draws.at(self._channel_shares)]
+            kind = self._model.kind(draws, channel, recruits=recruits)
+            voice = voice_of(channel, kind)
+            distressed = voice in _OWN_VOICES and draws.random() < found.distress[recruits][person.at]
+            signals = self._model.draw(draws, voice, kind, recruits=recruits, distressed=distressed)
+            language = load_language(person.language)
+            skeleton = wording.skeleton(draws, language, signals, contact=draws.random() < self._p.contact_share)
+            text = skeleton.format_map(wording.Slots(draws, language))
+            truth = {Task.RECRUITMENT: recruits, Task.DISTRESS: distressed}
+            if signals.obfuscated:
+                text = wording.obfuscate(draws, text)
+            row = self._rows.make(
+                person=person.key, actor=person.actor, channel=channel.value, text=text, language=person.language,
+                day=draws.below(self._days), places=found.places[person.at], transit=person.transit, truth=truth,
+                signals=signals, held_out=False)
+            yield Draft(row, truth, signals, person.language, None, self._spoilt(row))
 
-    def _records_of_one(self) -> int:
-        if self._partner.kind is PartnerKind.PLATFORM:
-            return 1 + self._at(self._zipf_cdf)
-        mean = self._p.ngo_records if self._partner.kind is PartnerKind.NGO else self._p.agency_records
-        return min(1 + int(self._rng.poisson(mean - 1.0)), self._p.records_cap)
+    def _repeated(self, campaign: Campaign, account: str, size: int) -> Iterator[Draft]:
+        draws, template, language = self._draws, campaign.template, load_language(campaign.language)
+        truth = _RECRUITS if template.positive else _BENIGN
+        for _ in range(size):
+            text = campaign.skeleton.format_map(wording.Slots(draws, language, campaign.fixed))
+            signals = self._model.respelt(draws, template.signals, recruits=template.positive)
+            if signals.obfuscated:
+                text = wording.obfuscate(draws, text)
+            places: Places = draws.pick(campaign.places)
+            row = self._rows.make(
+                person=account, actor="author", channel=campaign.channel.value, text=text, language=campaign.language,
+                day=campaign.first_day + draws.below(campaign.days), places=places, transit=draws.pick(self._reached),
+                truth=truth, signals=signals, held_out=not template.seen)
+            yield Draft(row, truth, signals, campaign.language, campaign.origin, self._spoilt(row))
 
-    def _rate(self, reference: float, task: Task, places: Mapping[RegionRole, str]) -> float:
-        """The reference rate moved by the regions on the logit scale; 0 and 1 stay."""
-        odds = reference / (1.0 - reference) if reference < 1.0 else np.inf
-        shift = sum(self._effects[task][role][places[role]] for role in EFFECT_ROLES)
-        odds *= np.exp(shift)
-        return float(odds / (1.0 + odds)) if np.isfinite(odds) else 1.0
-
-    def _person(self, index: int) -> _Person:
-        kind, partner = self._kind, self._partner
-        destination = self._regions[self._at(self._region_cdf)]
-        origin = destination if self._chance(self._p.same_region) else self._regions[self._at(self._region_cdf)]
-        if self._chance(self._p.outside_coverage):
-            origin = grammar.pick(self._rng, self._p.regions)
-        transit = self._regions[self._at(self._region_cdf)]
-        places = {RegionRole.ORIGIN: origin, RegionRole.DESTINATION: destination, RegionRole.TRANSIT: transit,
-                  RegionRole.OBSERVED: destination if self._chance(kind.observed_at_destination) else origin}
-        reporter = partner.kind is PartnerKind.AGENCY and self._chance(0.4)
-        actor = "author" if partner.kind is PartnerKind.PLATFORM else "reporter" if reporter else "subject"
-        return _Person(
-            key=f"{partner.name}-{index:07d}", actor=actor, places=places,
-            language=(*partner.languages, *partner.uncovered_languages)[self._at(self._language_cdf)],
-            positive=self._chance(self._rate(partner.prevalence, Task.RECRUITMENT, places)))
-
-    def _record(self, person: _Person) -> Draft:
-        kind, p, platform = self._kind, self._p, self._partner.kind is PartnerKind.PLATFORM
-        channel = self._channels[self._at(self._channel_cdf)]
-        recruits = person.positive and (not platform or self._chance(p.advertises))
-        voice = _VOICES.get(channel, Voice.TOLD)
-        if recruits and platform:
-            voice = Voice.ADVERT
-        elif channel is Channel.CLASSIFIED_AD and self._chance(p.everyday_classified):
-            voice = Voice.CLASSIFIED
-        reference = kind.distress_if_positive if recruits else kind.distress_if_negative
-        distressed = (voice in (Voice.POST, Voice.TOLD)
-                      and self._chance(self._rate(reference, Task.DISTRESS, person.places)))
-        truth = {Task.RECRUITMENT: recruits, Task.DISTRESS: distressed}
-        tags, text = self._text(grammar.load_language(person.language), voice, recruits, distressed)
-        row = {"record_id": str(UUID(bytes=self._rng.bytes(16), version=4)), "person": person.key,
-               "actor_kind": person.actor, "channel": channel.value, "text": text,
-               "language": person.language if self._chance(kind.language_given) else "",
-               **self._dates(), **self._places(person), **self._labels(truth),
-               "consent_basis": _CONSENT[self._partner.kind].value, "synthetic": "SYNTHETIC"}
-        row |= self._marks(row, tags)
-        bad = self._spoil(row) if self._chance(p.bad_rows) else ""
-        return Draft(row=row, truth=truth, tags=tags, voice=voice, bad=bad)
-
-    def _text(self, language: grammar.Language, voice: Voice, recruits: bool,
-              distressed: bool) -> tuple[tuple[Indicator, ...], str]:
-        rng, p = self._rng, self._p
-        tags: tuple[Indicator, ...] = ()
-        if voice in (Voice.ADVERT, Voice.TOLD):
-            tags = self._tags(grammar.recruitment_tags(language, voice), recruits)
-        own: list[Indicator] = []
-        if voice in (Voice.POST, Voice.TOLD):
-            if self._chance(1.0 - p.distress_silent if distressed else p.distress_manner):
-                own.append(Indicator.DISTRESS_HELP)
-                if distressed and self._chance(p.distress_repeated):
-                    own.append(Indicator.DISTRESS_HELP)
-            if voice is Voice.POST and self._chance(0.4 if distressed else 0.03):
-                spoken = [tag for tag in language.tags[Voice.POST] if tag is not Indicator.DISTRESS_HELP]
-                own.append(spoken[int(rng.integers(len(spoken)))])
-        feeling = voice in (Voice.POST, Voice.TOLD) and self._chance(0.3 if own else 0.6)
-        text = grammar.compose(rng, language, voice, tags=tags, distress=own, feeling=feeling,
-                               contact=self._chance(p.contact_share))
-        if self._chance(p.obfuscated_if_positive if recruits else p.obfuscated_if_negative):
-            text = grammar.obfuscate(rng, text)
-        return tuple(dict.fromkeys([*tags, *own])), text
-
-    def _tags(self, candidates: tuple[Indicator, ...], recruits: bool) -> tuple[Indicator, ...]:
-        """A benign draw, light tags likelier; a positive text adds medium or strong ones it does not yet carry."""
-        rng, p = self._rng, self._p
-        weights = np.array([{WEAK: 1.0, MEDIUM: p.medium_weight}.get(STRENGTH[tag], p.strong_weight)
-                            for tag in candidates])
-        count = min(int(rng.binomial(p.indicator_trials, p.indicator_probability)), len(candidates))
-        # Exponential races draw without replacement in proportion to the weights.
-        chosen = [candidates[i] for i in np.argsort(rng.exponential(size=len(candidates)) / weights)[:count]]
-        if recruits:
-            heavier = [tag for tag in candidates if STRENGTH[tag] >= MEDIUM and tag not in chosen]
-            extra = p.added_in_positive[int(rng.integers(len(p.added_in_positive)))]
-            chosen += [heavier[i] for i in rng.permutation(len(heavier))[:extra]]
-        return tuple(chosen)
-
-    def _dates(self) -> dict[str, str]:
-        day = self._p.start + timedelta(days=int(self._rng.integers(self._p.days)))
-        return {"observed_at": day.isoformat(),
-                "retention_until": (day + timedelta(days=self._p.retention_days)).isoformat()}
-
-    def _places(self, person: _Person) -> dict[str, str]:
-        kind = self._kind
-        known = {RegionRole.ORIGIN: kind.knows_origin, RegionRole.TRANSIT: kind.knows_transit,
-                 RegionRole.DESTINATION: kind.knows_destination, RegionRole.OBSERVED: kind.knows_observed}
-        places = {f"region_{role.value}": person.places[role] if self._chance(share) else ""
-                  for role, share in known.items()}
-        country = "" if any(places.values()) else person.places[RegionRole.OBSERVED][:2]
-        return {**places, "country_only": country}
-
-    def _labels(self, truth: Mapping[Task, bool]) -> dict[str, str]:
-        kind, labels = self._kind, dict[str, str]()
-        missing = self._chance(kind.unlabelled)
-        sources = _PROVENANCE[self._partner.kind]
-        provenance = sources[int(self._rng.integers(len(sources)))].value
-        for task in Task:
-            value = self._label(truth[task], missing) if task in self._partner.declared_prevalence else ""
-            labels[f"label_{task.value}"] = value
-            labels[f"label_{task.value}_provenance"] = provenance if value else ""
-        return labels
-
-    def _label(self, truth: bool, missing: bool) -> str:
-        kind = self._kind
-        if missing:  # where a call could not be verified, some call-takers say so and others leave it empty
-            return LabelValue.UNVERIFIED.value if self._chance(kind.other_answers) else ""
-        if self._chance(1.0 - kind.missed if truth else kind.false_alarm):
-            return LabelValue.POSITIVE.value
-        if not truth and self._chance(kind.other_answers):
-            return _OTHER[int(self._rng.integers(len(_OTHER)))].value
-        return LabelValue.NEGATIVE.value
-
-    def _marks(self, row: Mapping[str, str], tags: tuple[Indicator, ...]) -> dict[str, str]:
-        """Whoever labels a record also notes what it shows; nobody looks for repetition, which no single text shows."""
-        labelled = any(row[f"label_{task.value}"] for task in Task)
-        return {f"indicator_{tag.value}": str(int(tag in tags)) if labelled else ""
-                for tag in Indicator if tag is not Indicator.TEMPLATED_CAMPAIGN}
-
-    def _spoil(self, row: dict[str, str]) -> str:
-        reason = grammar.pick(self._rng, _BAD)
-        if reason == "unknown region":
-            row["region_observed"] = "ZY-99"  # neither in ISO 3166-2 nor in the user-assigned range
-        elif reason == "no retention":
-            row["retention_until"] = ""
-        elif reason == "retention expired":
-            row["retention_until"] = row["observed_at"]
-        else:
-            row["text"] = ""
-        return reason
+    def _spoilt(self, row: dict[str, str]) -> str:
+        return self._rows.spoil(row) if self._draws.random() < self._p.bad_rows else ""

@@ -10,17 +10,19 @@ from typing import Final, Self
 
 from clients.node import NodeHome
 from federation.plan import SignedPlan
+from federation.taxonomy import PartnerKind
 from server.coordinator import CoordinatorHome
 from simulations.federation import plan_for
 from simulations.homes import approve, make_coordinator, make_node
 from simulations.launch import compose_settings
-from simulations.world.parameters import DEFAULT_PARTNERS, Parameters
+from simulations.world.parameters import Parameters
+from simulations.world.partners import DEFAULT_PARTNERS
 from simulations.world.synthetic import SyntheticWorld
 
 SEED: Final = 1
 _FIRST: Final = "agency-helpline"
 """Who holds the many records where one partner does: it labels most of them, for both tasks."""
-_RECORDS_OF_ONE: Final = Parameters().agency_records
+_RECORDS_OF_ONE: Final = Parameters().kinds[PartnerKind.AGENCY].records or 1.0
 _PARTNERS = sorted(DEFAULT_PARTNERS, key=lambda partner: partner.name != _FIRST)
 
 

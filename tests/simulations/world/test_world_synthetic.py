@@ -28,9 +28,9 @@ from federation.taxonomy import (
     Task,
 )
 from simulations.world import Parameters, SyntheticWorld, World
-from simulations.world.parameters import DEFAULT_PARTNERS, PartnerParameters
-from simulations.world.people import EFFECT_ROLES
-from simulations.world.synthetic import COLUMNS
+from simulations.world.climate import EFFECT_ROLES
+from simulations.world.partners import DEFAULT_PARTNERS, PartnerParameters
+from simulations.world.rows import COLUMNS
 
 WORLD = SyntheticWorld(seed=11, size="tiny")
 
@@ -193,7 +193,7 @@ def test_benign_recruitment_texts_carry_indicators_too() -> None:
 def test_tags_overlap_between_positive_and_benign_texts() -> None:
     drafts = [d for p in WORLD.partners for d in WORLD.stream(p.name)]
     for truth in (True, False):
-        seen = {tag for d in drafts if d.truth[Task.RECRUITMENT] is truth for tag in d.tags}
+        seen = {tag for d in drafts if d.truth[Task.RECRUITMENT] is truth for tag in d.signals.indicators}
         assert seen == set(Indicator) - {Indicator.TEMPLATED_CAMPAIGN}
 
 
@@ -302,7 +302,7 @@ def test_indicator_columns_say_what_is_true_of_a_labelled_record_and_nothing_of_
             labelled = any(row[f"label_{task.value}"] for task in Task)
             assert {row[column] for column in columns} <= ({"0", "1"} if labelled else {""})
             if labelled:
-                assert {tag for column, tag in columns.items() if row[column] == "1"} == set(draft.tags)
+                assert {tag for column, tag in columns.items() if row[column] == "1"} == set(draft.signals.indicators)
                 seen.update(column for column in columns if row[column] == "1")
             seen["labelled" if labelled else "not"] += 1
     assert min(seen.values()) > 0
