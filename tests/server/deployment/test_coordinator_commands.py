@@ -150,8 +150,17 @@ def test_enrol_and_revoke_say_what_became_of_it(home: CoordinatorHome, run: Any,
     assert json.loads(run(*given, "--json").output) == {"partner": "partner-0", "new": False, "let_in": False}
     fails(run("revoke", "partner-9", "--home", home.path), "partner-9: is not enrolled", "Allowed: partner-0")
     assert json.loads(run("revoke", "partner-0", "--home", home.path, "--json").output) == {
-        "partner": "partner-0", "shut_out": False}
-    fails(run(*given), "its node key was revoked", "--new-key")
+        "partner": "partner-0", "shut_out": False, "for_good": True}
+    fails(run(*given), "was turned away for good")
+
+
+def test_a_node_key_alone_can_be_shut_out(home: CoordinatorHome, run: Any, enrolments: list[Path]) -> None:
+    given = ("enrol", enrolments[0], "--key", partner_key(0).public[:16], "--home", home.path)
+    run(*given)
+    said = run("revoke", "partner-0", "--node-key-only", "--home", home.path).output
+    assert "leelight partner join --new-key" in said
+    assert "for good" not in said
+    fails(run(*given), "its node key was given up", "--new-key")
 
 
 def test_enrol_says_what_is_wrong_with_a_file_or_a_key(home: CoordinatorHome, run: Any, enrolments: list[Path],
@@ -164,7 +173,9 @@ def test_enrol_says_what_is_wrong_with_a_file_or_a_key(home: CoordinatorHome, ru
     changed.write_text(enrolments[0].read_text().replace('"slots":32', '"slots":64'))
     fails(run("enrol", changed, "--key", key, "--home", home.path), "was changed after it was signed")
     for wrong in (key[:15], partner_key(1).public, "", "x" * 16):
-        fails(run("enrol", enrolments[0], "--key", wrong, "--home", home.path), "--key", "telephone")
+        found = run("enrol", enrolments[0], "--key", wrong, "--home", home.path)
+        fails(found, "--key", "telephone")
+        assert key[:8] not in found.output
     assert not (home.path / "partners").exists()
 
 
