@@ -24,6 +24,7 @@ from federation.identity import read_secret, write_secret
 from federation.messages import Arrays
 from federation.plan import SignedPlan, StudyPlan, read_plan_file
 from federation.plan_parts import Hex32, Slug
+from federation.private_files import replace_private
 from federation.privacy.guarantee import table_variances
 from federation.randomness import RandomStream
 from federation.statistics import Measurements, TableLayout
@@ -121,10 +122,10 @@ class Study:
 
     def write(self, signed: SignedPlan, outcome: StudyOutcome) -> None:
         """Write what a study left into a folder that is there and empty."""
-        self.plan_path.write_text(signed.to_json() + "\n", encoding="utf-8")
+        replace_private(self.plan_path, f"{signed.to_json()}\n".encode())
         save_file(outcome.model, self.model_path, metadata={"plan_sha256": signed.sha256})
         stages = [asdict(stage) for stage in outcome.stages]
-        (self.path / "stages.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
+        replace_private(self.path / "stages.json", f"{json.dumps(stages, indent=1)}\n".encode())
         write_secret(self.salt_path, salt_for(signed.plan))
         write_secret(self.measurements_path, measurements_json(outcome.measurements))
 

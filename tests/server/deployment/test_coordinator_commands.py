@@ -15,12 +15,15 @@ from federation import console_bundle
 from federation.deployment.bundle import build_bundle, sha256_of
 from federation.deployment.certificates import days_left, make_node_key, make_server_certificate, node_public_key
 from federation.deployment.exchange import Enrolment, Invitation
+from federation.deployment.serving import bound, port_of
 from federation.identity import SigningKey
 from leelight import _compose_enrolled
 from server.console_coordinator import coordinator_app
 from server.coordinator import CoordinatorHome
 from server.deployment import running
 from server.deployment.network import CoordinatorSettings, Network
+from server.run_state import RunState
+from server.stages import StageReport
 from tests.worlds import partner_key, roster
 
 ANNA, BEN = (SigningKey.from_bytes(name * 16).public for name in (b"an", b"be"))
@@ -91,6 +94,13 @@ def test_init_makes_a_home_that_partners_can_be_invited_to(home: CoordinatorHome
     said = json.loads(run("init", tmp_path / "two", "--name", "two", "--address", "b.example.org:1", "--json").output)
     assert said["public_key"] == CoordinatorHome(tmp_path / "two").signing_key().public != home.signing_key().public
     assert Network(CoordinatorHome(tmp_path / "two")).settings().listens_on() == ("0.0.0.0", 1)  # noqa: S104
+
+
+@pytest.mark.parametrize(("address", "host"), [
+    ("localhost:8443", "127.0.0.1"), ("127.0.0.1:8443", "127.0.0.1"), ("127.0.0.7:8443", "127.0.0.1"),
+    ("localhost.example.org:8443", "0.0.0.0"), ("192.0.2.1:8443", "0.0.0.0")])  # noqa: S104
+def test_an_address_of_this_machine_alone_is_listened_on_here_alone(address: str, host: str) -> None:
+    assert CoordinatorSettings(name="desk", address=address).listens_on() == (host, 8443)
 
 
 @pytest.mark.parametrize(("option", "value"), [
@@ -197,7 +207,8 @@ def test_renew_makes_a_certificate_of_the_same_authority(home: CoordinatorHome, 
 def test_start_says_when_a_certificate_ends(home: CoordinatorHome, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
 
-    async def note(one: CoordinatorHome) -> None:
+    async def note(one: CoordinatorHome, listening: Any) -> None:
+        listening()
         started.append(one.path)
 
     monkeypatch.setattr(running, "run_coordinator", note)
@@ -215,6 +226,17 @@ def test_start_says_when_a_certificate_ends(home: CoordinatorHome, run: Any, mon
     monkeypatch.setattr("federation.deployment.certificates.datetime", _Later)
     fails(run("start", "--home", home.path), "expired 4 days ago", "leelight coordinator renew")
     assert started == [home.path] * 2
+
+
+def test_start_does_not_say_that_it_listens_before_it_does(home: CoordinatorHome, run: Any,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("federation.deployment.logs.log_to", lambda _: None)
+    with bound("127.0.0.1", 0) as taken:
+        (home.path / "coordinator.yaml").write_text(f"name: desk\naddress: a:1\nlisten: 127.0.0.1:{port_of(taken)}\n")
+        taken.listen()
+        found = run("start", "--home", home.path)
+    fails(found, "cannot be listened on")
+    assert "desk listens on" not in found.output
 
 
 class _Later(datetime):
@@ -261,6 +283,9 @@ def test_plan_needs_two_partners(home: CoordinatorHome, run: Any, enrolments: li
     fails(run("plan", "--home", home.path, *SIGNERS, *PERIOD), "0 enrolled", "Allowed: at least two")
     run("enrol", enrolments[0], "--key", partner_key(0).public, "--home", home.path)
     fails(run("plan", "--home", home.path, *SIGNERS, *PERIOD), "1 enrolled", "leelight coordinator enrol")
+    run("enrol", enrolments[1], "--key", partner_key(1).public, "--home", home.path)
+    fails(run("plan", "--home", home.path, *SIGNERS, *PERIOD, "--rehearsal", "world=synthetic"),
+          "2 partners, expected at least 3 for secure sums")
 
 
 def test_run_and_resume_need_a_plan(home: CoordinatorHome, run: Any) -> None:
@@ -278,6 +303,27 @@ def test_watch_shows_who_is_there(full: CoordinatorHome, run: Any) -> None:
     assert found.exit_code == 0
     for words in ("desk at localhost:8443: not running", "No plan is signed", "partner-2"):
         assert words in found.output
+
+
+def test_watch_asks_of_whoever_is_silent_whether_it_has_approved(full: CoordinatorHome, run: Any,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    run("plan", "--home", full.path, *SIGNERS, "--role", "observed", "--rehearsal", *PERIOD, "world=synthetic")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def shown(**state: Any) -> dict[str, str]:
+        monkeypatch.setattr(CoordinatorHome, "run_state", lambda *_: RunState(**state))
+        lines = run("watch", "--home", full.path, "--once").output.splitlines()
+        return {line.split()[0]: line for line in lines if line}
+
+    since, asks = datetime(2026, 7, 1, tzinfo=UTC), "has it approved the plan?"
+    met = StageReport(stage="hello", answered=("partner-0",), late=("partner-1",), refused=(), seconds=1.0)
+    first = shown(running=True, stage="hello", since=since, answered=("partner-0",))
+    assert [asks in first[f"partner-{number}"] for number in range(3)] == [False, True, True]
+    later = shown(running=True, stage="round 1", since=since, stages=(met,))
+    assert [asks in later[f"partner-{number}"] for number in range(3)] == [False, True, True]
+    assert "it is being taken up" in shown(running=True, stages=(met,))["Study"]
+    assert "None" not in shown(running=True)["Study"]
+    assert "or was begun less than a minute ago" in shown()["Study"]
 
 
 # bundle
