@@ -58,7 +58,7 @@ def _lines(found: Status) -> Iterator[str]:
     yield from (f"  {one['name']} is down and is started again" for one in (found.state or {}).get("processes", [])
                 if one["pid"] is None)
     if refused := (found.state or {}).get("refused"):
-        yield f"  refused since {refused['at']}: {refused['words']}"
+        yield f"  a study was refused at the gate, {refused['at']}: {refused['words']}"
     for part, heading, lines in (
             ("records", "Records", _of_records(found.records)), ("quarantine", "Set aside", _of_rows(found.quarantine)),
             ("decisions", "Plans", _of_plans(found.decisions)), ("account", "Budget", _of_account(found.account)),

@@ -122,8 +122,8 @@ class StudyPlan(Frozen):
         partners, colluders = len(self.roster), self.secure_aggregation.colluders
         least = threshold_for(partners, colluders)
         if partners < 3:
-            raise ValueError(f"{partners} partners, expected at least 3 for secure sums; enrol more, or do without such "
-                             "sums (statistics=local)")
+            raise ValueError(f"{partners} partners, expected at least 3 for secure sums; enrol more, or do without "
+                             "them (statistics=local)")
         if self.conduct.quorum < least:
             raise ValueError(f"conduct.quorum is {self.conduct.quorum} of {partners} partners, expected at least "
                              f"{least} for sums that withstand {colluders} colluders")

@@ -42,8 +42,8 @@ def init(
     address: Annotated[str, typer.Option(help="host:port by which partners will reach you, such as "
                                               "leelight.example.org:8443.")],
     listen: Annotated[str | None, typer.Option(
-        help="host:port to listen on, if not all addresses at that port (127.0.0.1 alone, if the address is localhost); behind "
-             "a proxy of your own, 127.0.0.1:PORT."
+        help="host:port to listen on, if not all addresses at that port (127.0.0.1 alone, if the address is localhost)"
+             "; behind a proxy of your own, 127.0.0.1:PORT."
     )] = None,
     as_json: AsJson = False,
 ) -> None:

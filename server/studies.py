@@ -24,8 +24,8 @@ from federation.identity import read_secret, write_secret
 from federation.messages import Arrays
 from federation.plan import SignedPlan, StudyPlan, read_plan_file
 from federation.plan_parts import Hex32, Slug
-from federation.private_files import replace_private
 from federation.privacy.guarantee import table_variances
+from federation.private_files import replace_private
 from federation.randomness import RandomStream
 from federation.statistics import Measurements, TableLayout
 from server.rounds import StudyOutcome

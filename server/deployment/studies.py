@@ -20,8 +20,8 @@ from server.stages import StageReport
 
 _LOOK_SECONDS = 0.3
 _ASK_SECONDS = 2.0
-_GOES_ON = ("it goes on by itself, and `leelight coordinator watch` shows how. To break it off, stop the coordinator and "
-            "start it again; `leelight coordinator resume` then goes on with it")
+_GOES_ON = ("it goes on by itself, and `leelight coordinator watch` shows how. To break it off, stop the coordinator "
+            "and start it again; `leelight coordinator resume` then goes on with it")
 
 
 class StudyEnd(Enum):

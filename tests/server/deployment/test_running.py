@@ -57,8 +57,10 @@ def test_a_coordinator_that_cannot_let_partners_in_ends_and_says_why(
     monkeypatch.setattr(running, "_ready", ready)
     monkeypatch.setattr(running, "admit", let_in)
     monkeypatch.setattr(running, "coordinator_processes", lambda *_: [])
+    said: list[str] = []
     with pytest.raises(InputError, match=words):
-        asyncio.run(asyncio.wait_for(run_coordinator(home, lambda: None), 60))
+        asyncio.run(asyncio.wait_for(run_coordinator(home, lambda: said.append("it listens")), 60))
+    assert said == ["it listens"]
     assert running_state(home.path) is None
 
 
@@ -107,7 +109,8 @@ def test_a_coordinator_that_is_gone_is_an_end(home: CoordinatorHome, monkeypatch
     monkeypatch.setattr(studies, "Control", lambda **_: stand)
     monkeypatch.setattr(studies, "running_state", lambda _: states.pop(0))
     monkeypatch.setattr(studies, "_ASK_SECONDS", 0.0)
-    assert run_study(home, Network(home), lambda _: None) == (StudyEnd.FAILED, "The coordinator's server ended before it.")
+    assert run_study(home, Network(home), lambda _: None) == (
+        StudyEnd.FAILED, "The coordinator's server ended before it.")
     assert states == []
 
 
@@ -131,9 +134,10 @@ def test_each_stage_is_told_once_when_it_begins_and_when_it_is_over(home: Coordi
     home.keep_plan(sign(make_plan()))
     before, hello = stage("hello", "a"), stage("hello", "a", "b", late=("c",))
     first = stage("round 1", "a", refused=(("b", "budget_exhausted"),))
+    greeting = RunState(stages=(before,), running=True, stage="hello")
     monkeypatch.setattr(home, "run_state", Runs(
-        RunState(stages=(before,)), RunState(stages=(before,)), RunState(stages=(before,), running=True),
-        RunState(stages=(before,), running=True, stage="hello"), RunState(stages=(before,), running=True, stage="hello"),
+        RunState(stages=(before,)), RunState(stages=(before,)), RunState(stages=(before,), running=True), greeting,
+        greeting,
         RunState(stages=(before, hello), running=True, stage="round 1"), RunState(stages=(before, hello, first))))
     monkeypatch.setattr(studies, "Control", lambda **_: Stand(*["running"] * 5, "finished:failed:below the quorum"))
     monkeypatch.setattr(studies, "running_state", lambda _: {"ready": True, "superlink": 1})
