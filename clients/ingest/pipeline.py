@@ -154,8 +154,8 @@ class _Run:
                    "somebody in again, use `leelight partner erase --allow-again`.")
         if self._elsewhere:
             yield (f"{self._elsewhere:,} of the accepted records name a region that node.yaml does not: nobody is "
-                   "counted there, unless another partner declares it. If it belongs to your work, add it to `regions` there, "
-                   "run `leelight partner join` again, and send the coordinator the new enrolment.json.")
+                   "counted there, unless another partner declares it. If it belongs to your work, add it to `regions` "
+                   "there, run `leelight partner join` again, and send the coordinator the new enrolment.json.")
         if mapping.person is None:
             yield ("this mapping has no person column: each record counts as its own person, so somebody who wrote "
                    "several is protected for each record alone, not for all of them together.")

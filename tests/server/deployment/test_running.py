@@ -155,8 +155,13 @@ def test_each_stage_is_told_once_when_it_begins_and_when_it_is_over(home: Coordi
 def test_a_study_that_runs_is_not_begun_again(home: CoordinatorHome, monkeypatch: pytest.MonkeyPatch) -> None:
     home.keep_plan(sign(make_plan()))
     monkeypatch.setattr(studies, "running_state", lambda _: {"ready": True, "superlink": 1})
-    begun: list[int] = []
-    monkeypatch.setattr(studies, "Control", lambda **_: begun.append(1) or Stand("finished:failed:the lock is held"))
+    begun: list[Stand] = []
+
+    def control(**_: Any) -> Stand:
+        begun.append(Stand("finished:failed:the lock is held"))
+        return begun[-1]
+
+    monkeypatch.setattr(studies, "Control", control)
     monkeypatch.setattr(home, "run_state", Runs(RunState(running=True)))
     with pytest.raises(InputError, match=r"runs already.*leelight coordinator watch.*resume"):
         run_study(home, Network(home), lambda _: None)
@@ -165,7 +170,7 @@ def test_a_study_that_runs_is_not_begun_again(home: CoordinatorHome, monkeypatch
     monkeypatch.setattr(home, "run_state", Runs(RunState(), RunState(), RunState(running=True)))
     with pytest.raises(InputError, match="runs already"):
         run_study(home, Network(home), lambda _: None)
-    assert begun == [1]
+    assert len(begun) == 1
 
 
 def test_who_stops_waiting_leaves_the_study_running(home: CoordinatorHome, monkeypatch: pytest.MonkeyPatch) -> None:
