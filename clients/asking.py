@@ -52,16 +52,17 @@ def confirmed(question: str, *, word: str = "yes") -> bool:
 
 
 def asked_for(what: str, option: str) -> str:
-    """Something that is not to stand on a command line: what is typed, or the next line of what is piped in.
+    """Something that is to stand neither on a command line nor on the screen: what is typed, or the next line of what
+    is piped in.
 
     Raises:
         InputError: if nobody answered.
     """
     try:
-        return _prompt(what)
+        return _prompt(f"{what} (not shown as you type)", hidden=somebody_there())
     except typer.Abort:
         raise InputError(option, "nobody answered", remedy="type it, or pipe it in") from None
 
 
-def _prompt(question: str) -> str:
-    return str(typer.prompt(question, err=True, default="", show_default=False)).strip()
+def _prompt(question: str, *, hidden: bool = False) -> str:
+    return str(typer.prompt(question, err=True, default="", show_default=False, hide_input=hidden)).strip()

@@ -32,12 +32,12 @@ def own_priors(home: NodeHome, plan: StudyPlan, entry: RosterEntry, frame: pd.Da
         frame: records that take part.
     """
     targets, sums = target_matrix(frame, plan), np.zeros((2, len(plan.tasks)))
-    for rows in training_rows(home, plan, frame, targets):
-        labels = targets[rows]
+    for rows in training_rows(home, plan, frame, targets).values():
+        labels = targets[rows]  # (people, records, tasks)
         known = ~np.isnan(labels)
-        has = known.any(axis=0)
-        shares = np.where(known, labels, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        sums += np.where(has, (shares, 1.0 - shares), 0.0)
+        has = known.any(axis=1)
+        shares = np.where(known, labels, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
+        sums += np.where(has, (shares, 1.0 - shares), 0.0).sum(axis=1)
     return [own_prior(positives=float(positives), negatives=float(negatives),
                       declared=entry.declared_prevalence.get(task, UNDECLARED))
             for task, positives, negatives in zip(plan.tasks, *sums, strict=True)]

@@ -107,7 +107,8 @@ def _ingest(file: Path, mapping_name: str, home: Path, until: date | None, exclu
         return ingest_file(
             file, mapping=mapping, store=store, secret=node.person_secret(), partner_kind=node.settings.kind,
             today=datetime.now(UTC).date(), quarantine_dir=node.quarantine_dir, retention_until=until, exclude=exclude,
-            synthetic=node.settings.synthetic, progress=lambda rows: bar.update(task, completed=rows))
+            declared=node.settings.regions, synthetic=node.settings.synthetic,
+            progress=lambda rows: bar.update(task, completed=rows))
 
 
 def _check_world(node: NodeHome, *, synthetic: bool) -> None:

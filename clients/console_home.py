@@ -30,7 +30,8 @@ def init(
         help="A public round number that your people fit into, such as 512 or 65536. It is told instead of how many "
              "they are.")] = None,
     region: Annotated[list[str] | None, typer.Option(
-        help="A region you work in, ISO 3166-2, such as RO-IS. Repeat for several.")] = None,
+        help="A region that may stand in your records, as origin, destination or otherwise; others are not counted. "
+             "ISO 3166-2, such as RO-IS. Repeat for several.")] = None,
     coordinator_key: Annotated[str | None, typer.Option(help=_KEY_HELP)] = None,
     prevalence: Annotated[list[str] | None, typer.Option(
         help="Share of positives that your kind of work is known to meet, as distress=0.3. Public; repeat.")] = None,
@@ -107,15 +108,17 @@ def _next_steps(node: NodeHome) -> str:
     return f"""The home of {settings.name} is in {path}.
 
 What to do now
-  1. Send the coordinator this, all of it public, and let them read the key back to you by telephone:
+  1. This is what others will know of you; all of it is public, and the name is published with every release:
 {_told(node)}
-     A plan that says anything else of you cannot run here.
+     A plan that says anything else of you cannot run here. Read your public key to the coordinator by telephone.
   2. Look through {path / "policy.yaml"}: it says what a study may ask of you. It starts out careful, and only you can
      change it.
   3. Back up person.secret and identity.key to a place that only you can open. They cannot be made again: without the
      first, nobody's records can be matched to them; without the second, you are somebody else to the coordinator.
-  4. Take in records:  leelight partner ingest FILE --mapping leelight --home {path}
+  4. Join with the coordinator's invitation:  leelight partner join invitation.json --home {path}
   5. Ask the other partners for their public keys, by telephone or in person, and note each of them:
      leelight partner know NAME KEY --home {path}
-  6. When a plan arrives:  leelight partner review PLAN --home {path}
+  6. Take in records:  leelight partner ingest FILE --mapping leelight --home {path}
+  7. Start the node:  leelight partner start --home {path}
+  8. When a plan arrives:  leelight partner review PLAN --home {path}
      Nothing runs before you approve it."""

@@ -58,6 +58,6 @@ def start(home: Home) -> None:
         node = NodeHome.load(home)
         node.policy()
         log_to(node.path / "logs" / "node.jsonl")
-        typer.echo(f"{node.settings.name} is running. Stop it with Ctrl-C; look at it with "
-                   f"`leelight partner status --home {home}`.")
-        asyncio.run(run_node(node))
+        asyncio.run(run_node(node, lambda: typer.echo(
+            f"{node.settings.name} is running. Stop it with Ctrl-C; look at it with `leelight partner status --home "
+            f"{home}`.")))

@@ -18,7 +18,9 @@ from federation.telling import complain, told
 if TYPE_CHECKING:
     from clients.decisions import Decided
     from clients.ledger import Balance
-    from clients.status import Records, Status
+    from clients.status import JournalEnd, Quarantine, Records, Status
+
+_UNREAD = "{:<10}cannot be read, so nothing is known of it; what to do is said below"
 
 
 def status(
@@ -52,23 +54,16 @@ def status_text(found: Status) -> str:
 
 
 def _lines(found: Status) -> Iterator[str]:
-    from clients.wording import counted
-
     yield "Node      " + ("none runs here" if found.process is None else f"runs as process {found.process}")
     yield from (f"  {one['name']} is down and is started again" for one in (found.state or {}).get("processes", [])
                 if one["pid"] is None)
-    yield from _of_records(found.records)
-    if (waiting := found.quarantine) is not None:
-        yield "Set aside " + (
-            f"{counted(waiting.rows, 'row', 'rows')} in {counted(waiting.files, 'file', 'files')}, the oldest of "
-            f"{waiting.oldest}" + (f"; {waiting.too_old} of the files are too old: leelight partner sweep"
-                                   if waiting.too_old else "") if waiting.files else "nothing waits")
-    yield "Plans     " + ("none was decided on" if not found.decisions else "")
-    for one in found.decisions:
-        yield f"  {_of_plan(one)}"
-    yield from _of_account(found.account)
-    yield "Journal   " + ("not begun" if found.journal is None
-                          else f"entry {found.journal.sequence}, {found.journal.hash}")
+    if refused := (found.state or {}).get("refused"):
+        yield f"  a study was refused at the gate, {refused['at']}: {refused['words']}"
+    for part, heading, lines in (
+            ("records", "Records", _of_records(found.records)), ("quarantine", "Set aside", _of_rows(found.quarantine)),
+            ("decisions", "Plans", _of_plans(found.decisions)), ("account", "Budget", _of_account(found.account)),
+            ("journal", "Journal", _of_journal(found.journal))):
+        yield from [_UNREAD.format(heading)] if part in found.unreadable else lines
 
 
 def _of_records(found: Records | None) -> Iterator[str]:
@@ -87,6 +82,22 @@ def _of_records(found: Records | None) -> Iterator[str]:
                "leelight partner sweep")
     if found.erased:
         yield f"  on the erasure list: {found.erased:,}"
+
+
+def _of_rows(waiting: Quarantine | None) -> Iterator[str]:
+    from clients.wording import counted
+
+    if waiting is not None:
+        yield "Set aside " + (
+            f"{counted(waiting.rows, 'row', 'rows')} in {counted(waiting.files, 'file', 'files')}, the oldest of "
+            f"{waiting.oldest}" + (f"; {waiting.too_old} of the files are too old: leelight partner sweep"
+                                   if waiting.too_old else "") if waiting.files else "nothing waits")
+
+
+def _of_plans(found: tuple[Decided, ...]) -> Iterator[str]:
+    yield "Plans     " + ("none was decided on" if not found else "")
+    for one in found:
+        yield f"  {_of_plan(one)}"
 
 
 def _of_plan(one: Decided) -> str:
@@ -110,3 +121,7 @@ def _of_account(found: Balance | None) -> Iterator[str]:
     for period in (found.years[-1], found.total):
         yield (f"  {period.period:<6} {up(period.epsilon)} of {period.allowed:g}; at most {down(period.remaining)} "
                "remain")
+
+
+def _of_journal(found: JournalEnd | None) -> Iterator[str]:
+    yield "Journal   " + ("not begun" if found is None else f"entry {found.sequence}, {found.hash}")

@@ -142,6 +142,7 @@ def _show(found: Review, plan: Path, home: Path, *, as_json: bool) -> None:
 
 def _decide(node: NodeHome, signed: SignedPlan, decision: str, *, as_json: bool) -> None:
     from clients.approvals import Decision, approval_path, decide
+    from federation.deployment.keeper import running_state
 
     try:
         approval = decide(node, signed, Decision(decision))
@@ -152,6 +153,9 @@ def _decide(node: NodeHome, signed: SignedPlan, decision: str, *, as_json: bool)
     else:
         typer.echo(f"\n{signed.plan.study} is {approval.decision.value}. The decision lies in "
                    f"{approval_path(node, signed.sha256)}, with the plan beside it.")
+        if approval.decision is Decision.APPROVED and (running_state(node.path) or {}).get("refused"):
+            typer.echo("The node has refused a study since it was started. If that was this one, and it still waits "
+                       "for you: stop the node and start it again, so that it is asked anew.")
 
 
 def _already(node: NodeHome, earlier: Approval, *, as_json: bool) -> None:

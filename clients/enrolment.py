@@ -104,7 +104,8 @@ SETTINGS = (
             question="Slots: a public round number that your people fit into, told instead of how many they are "
                      "(512, 4096, 65536)"),
     Setting(field="regions", option="--region", read=_regions, bound="ISO 3166-2 codes such as RO-IS",
-            question="Regions you work in (ISO 3166-2 codes, such as RO-IS RO-VS)"),
+            question="Regions: every one that may stand in your records, where people come from and where they are "
+                     "taken; others are not counted (ISO 3166-2 codes, such as RO-IS RO-VS IT-25)"),
     Setting(field="coordinator_key", option="--coordinator-key", read=_plain, bound="64 hexadecimal digits",
             question="The coordinator's public key, 64 hexadecimal digits, checked with them by another channel"),
     Setting(field="declared_prevalence", option="--prevalence", read=_shares, optional=True,

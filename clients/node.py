@@ -35,6 +35,7 @@ from federation.identity import SigningKey, read_secret, write_secret
 from federation.journal import Journal, Side
 from federation.plan_parts import Hex32, OpenShare, RosterEntry, Slug
 from federation.privacy.accounting import FIGURES
+from federation.private_files import replace_private
 from federation.randomness import RandomStream
 from federation.taxonomy import PartnerKind, Task
 
@@ -107,7 +108,7 @@ class NodeHome:
         else:
             policy.write(path / POLICY_FILE)
         body = settings.model_dump(mode="json", exclude_none=True)
-        (path / "node.yaml").write_text(yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
+        replace_private(path / "node.yaml", yaml.safe_dump(body, sort_keys=False).encode())
         return cls(path, settings)
 
     @classmethod

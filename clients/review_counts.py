@@ -55,7 +55,8 @@ def _roles(most: int) -> str:
 
 def _appearances(spec: AppearancesSpec) -> str:
     a_year, a_person = spec.releases_a_year, spec.releases_per_person
-    which = f"This is study {spec.release_of_year} of {a_year} a year"
+    which = (f"It takes turn {spec.release_of_year} of the {a_year} that a year may have, whether or not others came "
+             "before it")
     if a_person == a_year:
         return f"{which}; a person may count in all of them."
     return f"{which}; a person counts in {a_person} of them, drawn by lot for each."

@@ -67,6 +67,8 @@ class Status:
     """A home at a moment. None stands for what is not there, or could not be read: then `problems` says why.
 
     Attributes:
+        unreadable: parts of which nothing is known, such as `account`: that they are None does not mean that there is
+            nothing.
         account: what was spent, this year and ever.
         process: number of the node's process, if one runs.
         state: what the running node says of itself.
@@ -82,6 +84,7 @@ class Status:
     journal: JournalEnd | None = None
     process: int | None = None
     state: dict[str, Any] | None = None
+    unreadable: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -94,17 +97,17 @@ def status_of(home: NodeHome, now: datetime | None = None) -> Status:
     """
     at = now or datetime.now(UTC)
     found = Status(at=at, partner=home.settings.name, synthetic=home.settings.synthetic)
-    with _noting(found, home):
+    with _noting(found, home, "records"):
         found.records = _records(home, at.date())
-    with _noting(found, home):
+    with _noting(found, home, "quarantine"):
         found.quarantine = _quarantine(home, at.date())
-    with _noting(found, home):
+    with _noting(found, home, "decisions"):
         found.decisions = decisions(home)
-    with _noting(found, home):
+    with _noting(found, home, "account"):
         if has_account(home):
             with existing_account(home) as account:
                 found.account = account.balance(home.policy().ceilings, at)
-    with _noting(found, home):
+    with _noting(found, home, "journal"):
         head = read_head(head_path(home.path / "journal.jsonl"))
         found.journal = None if head is None else JournalEnd(sequence=head.sequence, hash=head.hash)
     found.state = running_state(home.path)
@@ -137,14 +140,20 @@ def _quarantine(home: NodeHome, today: date) -> Quarantine:
 
 
 @contextmanager
-def _noting(found: Status, home: NodeHome) -> Iterator[None]:
+def _noting(found: Status, home: NodeHome, part: str) -> Iterator[None]:
     try:
         with in_words(home.store_path):
             yield
-    except InputError as error:
-        found.problems.append(str(error))
-    except Refusal as refusal:
-        found.problems.append(refusal.detail)
-    except OSError as error:
-        found.problems.append(str(InputError(error.filename or str(home.path), f"cannot be read ({error.strerror})",
-                                             remedy="check the folder's permissions")))
+    except (InputError, Refusal, OSError) as error:
+        found.unreadable.append(part)
+        found.problems.append(_in_words(error, home))
+
+
+def _in_words(error: InputError | Refusal | OSError, home: NodeHome) -> str:
+    match error:
+        case Refusal():
+            return error.detail
+        case OSError():
+            return str(InputError(error.filename or str(home.path), f"cannot be read ({error.strerror})",
+                                  remedy="check the folder's permissions"))
+    return str(error)

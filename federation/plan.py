@@ -122,9 +122,12 @@ class StudyPlan(Frozen):
             return
         partners, colluders = len(self.roster), self.secure_aggregation.colluders
         least = threshold_for(partners, colluders)
-        if partners < 3 or self.conduct.quorum < least:
+        if partners < 3:
+            raise ValueError(f"{partners} partners, expected at least 3 for secure sums; enrol more, or do without "
+                             "them (statistics=local)")
+        if self.conduct.quorum < least:
             raise ValueError(f"conduct.quorum is {self.conduct.quorum} of {partners} partners, expected at least "
-                             f"{least} of at least 3 for sums that withstand {colluders} colluders")
+                             f"{least} for sums that withstand {colluders} colluders")
 
     def _check_trimming(self) -> None:
         robust, quorum = self.training.robust, self.conduct.quorum

@@ -42,7 +42,8 @@ def init(
     address: Annotated[str, typer.Option(help="host:port by which partners will reach you, such as "
                                               "leelight.example.org:8443.")],
     listen: Annotated[str | None, typer.Option(
-        help="host:port to listen on, if not all addresses at that port; behind a proxy of your own, 127.0.0.1:PORT."
+        help="host:port to listen on, if not all addresses at that port (127.0.0.1 alone, if the address is localhost)"
+             "; behind a proxy of your own, 127.0.0.1:PORT."
     )] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -104,21 +105,30 @@ def enrol(
 
 
 def revoke(
-    name: Annotated[str, typer.Argument(help="The partner.")], home: Home, as_json: AsJson = False,
+    name: Annotated[str, typer.Argument(help="The partner.")],
+    home: Home,
+    node_key_only: Annotated[bool, typer.Option(
+        "--node-key-only", help="Its node's key was lost or stolen: shut that key out. The partner comes back with "
+                                "another.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Turn a partner away: its node is let in no more, and plans from now on do without it.
+    """Turn a partner away for good: its node is let in no more, and its name and keys are never taken again.
 
+    Plans from now on do without it. With --node-key-only it can come back as itself: `leelight partner join --new-key`.
     Exit code 0: revoked. 2: nobody of that name is enrolled.
     """
     with told():
         from server.deployment.enrolled import Enrolled
 
         coordinator, network = open_home(home)
-        Enrolled(coordinator).revoke(name)
+        Enrolled(coordinator).revoke(name, node_key_only=node_key_only)
         inside = _tell_superlink(coordinator, network)
-        say({"partner": name, "shut_out": inside}, as_json=as_json,
-            words=f"{name} is turned away" + ("." if inside else "; its node finds the door shut when the coordinator "
-                                              "starts again.") + " What it took part in stays as it is.")
+        say({"partner": name, "shut_out": inside, "for_good": not node_key_only}, as_json=as_json, words=(
+            f"{name} is turned away" + ("" if node_key_only else " for good")
+            + ("." if inside else "; its node finds the door shut when the coordinator starts again.")
+            + (" To let it in again, have it run `leelight partner join --new-key`, and enrol the new file."
+               if node_key_only else " Its name and keys are not taken again.")
+            + " What it took part in stays as it is."))
 
 
 def renew(home: Home, as_json: AsJson = False) -> None:

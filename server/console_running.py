@@ -1,6 +1,7 @@
 """`leelight coordinator start | run | resume | watch`: a coordinator that runs, and its studies.
 
-Exit codes: 0 done. 1 the study did not end well. 2 something given cannot be used. 3 too few partners answered.
+Exit codes: 0 done. 1 the study did not end well. 2 something given cannot be used. 3 too few partners answered. 130
+waiting was broken off (Ctrl-C), and the study goes on.
 """
 
 from __future__ import annotations
@@ -38,15 +39,16 @@ def start(home: Home) -> None:
             complain(f"The server's certificate expires in {left:.0f} days: run `leelight coordinator renew` and start "
                      "again.")
         log_to(coordinator.path / "logs" / "coordinator.jsonl")
-        typer.echo(f"{settings.name} listens on {':'.join(map(str, settings.listens_on()))} for {settings.address}. "
-                   "Stop it with Ctrl-C.")
-        asyncio.run(run_coordinator(coordinator))
+        asyncio.run(run_coordinator(coordinator, lambda: typer.echo(
+            f"{settings.name} listens on {':'.join(map(str, settings.listens_on()))} for {settings.address}. "
+            "Stop it with Ctrl-C.")))
 
 
 def run(home: Home, as_json: AsJson = False) -> None:
-    """Run the study of the plan at hand and wait until it ends.
+    """Run the study of the plan at hand and wait until it ends. Ctrl-C ends the waiting and not the study.
 
-    Exit code 0: it has run. 1: it ended badly. 2: it cannot begin. 3: too few partners answered.
+    Where it stands is said on the error output. Exit code 0: it has run. 1: it ended badly. 2: it cannot begin, or runs
+    already. 3: too few partners answered. 130: waiting was broken off.
     """
     _run(home, as_json=as_json)
 
@@ -64,7 +66,7 @@ def _run(home: Path, *, as_json: bool) -> None:
 
     with told():
         coordinator, network = open_home(home)
-        ended, said = run_study(coordinator, network)
+        ended, said = run_study(coordinator, network, complain)
     say({"ended": ended.name.lower(), "said": said}, as_json=as_json, words=f"{said}\n{ended.words}".strip())
     if ended is not StudyEnd.RAN:
         raise typer.Exit(ended.value)

@@ -20,7 +20,7 @@ from federation.identity import SigningKey
 from federation.journal import Entry, Journal, PlanSigned, Side, StudyRun, read_journal, verify_journal
 from federation.messages import Arrays
 from federation.plan import SignedPlan, StudyPlan, read_plan_file
-from federation.private_files import locked_within, sync_folder
+from federation.private_files import locked_within, replace_private, sync_folder
 from federation.statistics import Measurements
 from federation.taxonomy import Task
 from server.calibrating import calibrations_of
@@ -151,7 +151,7 @@ class CoordinatorHome:
         if self.plan_path.is_file() and self.plan_path.read_text(encoding="utf-8") == text:
             return
         self.journal(signed.plan).append(plan_signed(signed))
-        self.plan_path.write_text(text, encoding="utf-8")
+        replace_private(self.plan_path, text.encode())
 
     def signed_plan(self) -> SignedPlan:
         """The plan of the study at hand, verified again.

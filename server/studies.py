@@ -25,6 +25,7 @@ from federation.messages import Arrays
 from federation.plan import SignedPlan, StudyPlan, read_plan_file
 from federation.plan_parts import Hex32, Slug
 from federation.privacy.guarantee import table_variances
+from federation.private_files import replace_private
 from federation.randomness import RandomStream
 from federation.statistics import Measurements, TableLayout
 from server.calibrating import calibrations_json, calibrations_of
@@ -123,13 +124,15 @@ class Study:
 
     def write(self, signed: SignedPlan, outcome: StudyOutcome) -> None:
         """Write what a study left into a folder that is there and empty."""
-        self.plan_path.write_text(signed.to_json() + "\n", encoding="utf-8")
+        replace_private(self.plan_path, f"{signed.to_json()}\n".encode())
         save_file(outcome.model, self.model_path, metadata={"plan_sha256": signed.sha256})
         stages = [asdict(stage) for stage in outcome.stages]
-        (self.path / "stages.json").write_text(json.dumps(stages, indent=1) + "\n", encoding="utf-8")
+        replace_private(self.path / "stages.json", f"{json.dumps(stages, indent=1)}
+".encode())
         if signed.plan.statistics.scores is not None:
             meaning = calibrations_json(calibrations_of(outcome.measurements, outcome.model))
-            (self.path / "calibration.json").write_text(json.dumps(meaning, indent=1) + "\n", encoding="utf-8")
+            replace_private(self.path / "calibration.json", f"{json.dumps(meaning, indent=1)}
+".encode())
         write_secret(self.salt_path, salt_for(signed.plan))
         write_secret(self.measurements_path, measurements_json(outcome.measurements))
 

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from federation.taxonomy import Task
+from simulations.command import run_command
 from simulations.display import TerminalDisplay
 from simulations.federation import run_federation
 from simulations.settings import Settings
@@ -79,4 +80,4 @@ def main(data: Annotated[Path, typer.Argument(help="Folder of the public sets.")
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -43,6 +43,7 @@ from federation.taxonomy import Family, Task
 from server.calibrating import calibrations_of
 from simulations import baselines
 from simulations.bars import benchmark_settings, mean
+from simulations.command import run_command
 from simulations.evaluation import TestSet, evaluate, held_out
 from simulations.federation import plan_for
 from simulations.homes import IngestJob, ingest, make_node, seeded_key
@@ -196,4 +197,4 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

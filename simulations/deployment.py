@@ -30,6 +30,7 @@ from federation.plan import SignedPlan
 from server.coordinator import CoordinatorHome
 from server.rounds import StageReport
 from server.studies import Study
+from simulations.command import run_command
 from simulations.engine import run_in_process
 from simulations.homes import IngestJob, approve, coordinator_key, ingest, make_coordinator, make_node
 from simulations.launch import compose_settings
@@ -292,4 +293,4 @@ def main(
 
 if __name__ == "__main__":
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    typer.run(main)
+    run_command(main)

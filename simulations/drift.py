@@ -36,6 +36,7 @@ from federation.plan import StudyPlan
 from federation.plan_parts import ModelSpec
 from federation.taxonomy import Task
 from simulations import baselines
+from simulations.command import run_command
 from simulations.evaluation import Quality, measure
 from simulations.federation import plan_for
 from simulations.homes import IngestJob, ingest, make_node, seeded_key
@@ -257,4 +258,4 @@ def _flag_table(flags: Sequence[Flag]) -> Table:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

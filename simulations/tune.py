@@ -27,6 +27,7 @@ from federation.plan import StudyPlan
 from federation.plan_parts import Aggregation
 from simulations import baselines
 from simulations.bars import benchmark_settings
+from simulations.command import run_command
 from simulations.federation import plan_for
 from simulations.homes import IngestJob, ingest, make_node, seeded_key
 from simulations.settings import Settings
@@ -108,4 +109,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

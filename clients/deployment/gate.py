@@ -86,11 +86,13 @@ class Gate:
 
     Args:
         home: whose approvals count; read anew each time.
+        told: given, for the partner, what was refused last; nothing, once a run has passed.
         clock: seconds that only go up; replaced in tests.
     """
 
-    def __init__(self, home: NodeHome, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._home, self._clock = home, clock
+    def __init__(self, home: NodeHome, *, told: Callable[[str], None] = lambda _: None,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self._home, self._on_change, self._clock, self._last = home, told, clock, ""
         self._bundles: dict[int, str] = {}
         self._told: set[str] = set()
         self._last_message = -BUSY_SECONDS
@@ -125,6 +127,7 @@ class Gate:
             raise NotApproved("the coordinator answered with another run than the node asked for. Tell the coordinator")
         check_run(self._home, run)
         self._bundles[asked] = run.fab_hash
+        self._note("")
 
     def _look_at_bundle(self, body: bytes, content: bytes) -> None:
         sha256 = sha256_of(GetFabResponse.FromString(content).fab.content)
@@ -148,9 +151,15 @@ class Gate:
 
     def _tell(self, words: str) -> None:
         self.refusals += 1
+        self._note(words)
         # The node asks again and again; the partner is told once.
         if words not in self._told:
             if len(self._told) >= _TOLD:
                 self._told.clear()
             self._told.add(words)
             log.warning("refused at the gate: %s", words)
+
+    def _note(self, words: str) -> None:
+        if words != self._last:
+            self._last = words
+            self._on_change(words)

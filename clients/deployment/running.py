@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -33,8 +34,12 @@ RECONNECT_SECONDS = 65.0
 """A SuperLink takes a node that died back when its last heartbeat is a minute old, and not before."""
 
 
-async def run_node(home: NodeHome) -> None:
+async def run_node(home: NodeHome, begun: Callable[[], None]) -> None:
     """Keep a node running until a signal says stop.
+
+    Args:
+        home: the node's.
+        begun: called once nothing that was given keeps it from running.
 
     Raises:
         InputError: if it has not joined, or is running already.
@@ -43,13 +48,18 @@ async def run_node(home: NodeHome) -> None:
     home.remember_prices()
     address = network.invitation(home.settings.coordinator_key).address
     keeper = Keeper(home.path, "this node")
+
+    def refused(words: str) -> None:
+        keeper.tell(refused={"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "words": words} if words else None)
+
     async with keeper.alone():
         listener = bound("127.0.0.1", 0)
-        gate, runtime = Gate(home), free_port()
+        gate, runtime = Gate(home, told=refused), free_port()
         proxy = gate.before(address, trusting(network.authority), Limits())
         keeper.tell(coordinator=address, gate=port_of(listener), runtime=runtime)
         async with (served(proxy, listener, certificate=network.gate_certificate, key=network.gate_key),
                     metrics_served(home.settings.metrics_port, partial(node_figures, home, lambda: gate.refusals))):
+            begun()
             sweeping = asyncio.create_task(_sweep_daily(home))
             try:
                 await keeper.keep(node_processes(home, network, gate=port_of(listener), runtime=runtime))

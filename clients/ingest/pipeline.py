@@ -37,7 +37,7 @@ _SHOWN_COLUMNS = 30
 
 def ingest_file(path: Path, *, mapping: Mapping, store: RecordStore, secret: bytes, partner_kind: PartnerKind,
                 today: date, quarantine_dir: Path, retention_until: date | None = None,
-                exclude: frozenset[str] = frozenset(), synthetic: bool = False,
+                exclude: frozenset[str] = frozenset(), declared: tuple[str, ...] | None = None, synthetic: bool = False,
                 progress: Callable[[int], None] | None = None) -> IngestReport:
     """Read `path` into `store` as `mapping` says.
 
@@ -45,6 +45,7 @@ def ingest_file(path: Path, *, mapping: Mapping, store: RecordStore, secret: byt
         today: the day against which retention and observation dates are checked.
         retention_until: for rows that carry no retention date of their own; wins over the mapping's `days`.
         exclude: columns that are left out, whatever they are called and hold.
+        declared: regions that the partner has declared; the report says of how many records one lies elsewhere.
         synthetic: accept user-assigned region codes (XA-01).
         progress: called after each batch with the number of rows read so far.
 
@@ -63,7 +64,7 @@ def ingest_file(path: Path, *, mapping: Mapping, store: RecordStore, secret: byt
                           excluded=exclude, synthetic=synthetic,
                           country_column=mapping.country.column if mapping.country else None)
     with closing(Quarantine(quarantine_dir, path, fingerprint=_fingerprint(secret, path))) as quarantine:
-        run = _Run(converter, store, quarantine)
+        run = _Run(converter, store, quarantine, declared)
         rows = source.rows()
         while batch := list(islice(rows, BATCH_ROWS)):
             run.take(batch)
@@ -78,9 +79,10 @@ def ingest_file(path: Path, *, mapping: Mapping, store: RecordStore, secret: byt
 class _Run:
     """The running totals of one ingest."""
 
-    def __init__(self, converter: Converter, store: RecordStore, quarantine: Quarantine) -> None:
-        self._converter, self._store, self._quarantine = converter, store, quarantine
-        self.rows = self._accepted = self._duplicates = self._erased = 0
+    def __init__(self, converter: Converter, store: RecordStore, quarantine: Quarantine,
+                 declared: tuple[str, ...] | None) -> None:
+        self._converter, self._store, self._quarantine, self._declared = converter, store, quarantine, declared
+        self.rows = self._accepted = self._duplicates = self._erased = self._elsewhere = 0
         self._redacted: Counter[str] = Counter()
         self._languages: Counter[str] = Counter()
         self._first: date | None = None
@@ -120,6 +122,8 @@ class _Run:
             _, record, redacted = good[position]
             self._redacted.update(redacted)
             self._languages[record.language] += 1
+            if self._declared is not None and any(one.code not in self._declared for one in record.regions):
+                self._elsewhere += 1
             until = record.retention_until
             self._first = until if self._first is None else min(self._first, until)
             self._last = until if self._last is None else max(self._last, until)
@@ -148,6 +152,10 @@ class _Run:
         if self._erased:
             yield ("rows of people or records that were erased here were left out. Delete them at the source; to take "
                    "somebody in again, use `leelight partner erase --allow-again`.")
+        if self._elsewhere:
+            yield (f"{self._elsewhere:,} of the accepted records name a region that node.yaml does not: nobody is "
+                   "counted there, unless another partner declares it. If it belongs to your work, add it to `regions` "
+                   "there, run `leelight partner join` again, and send the coordinator the new enrolment.json.")
         if mapping.person is None:
             yield ("this mapping has no person column: each record counts as its own person, so somebody who wrote "
                    "several is protected for each record alone, not for all of them together.")

@@ -125,7 +125,8 @@ class KeptProcess:
             process = self._process = await asyncio.create_subprocess_exec(
                 *self.spec.command, env=dict(self.spec.environment), cwd=self.spec.folder,
                 stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=asyncio.subprocess.STDOUT,
-                start_new_session=True, preexec_fn=_die_with_parent)
+                # What it writes is as private as the rest of the home, whatever its program thinks of that.
+                start_new_session=True, umask=0o077, preexec_fn=_die_with_parent)
         if self._stopping.is_set():
             await self.stop()
         self._note(pid=process.pid, starts=self.state.starts + 1)

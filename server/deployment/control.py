@@ -21,7 +21,6 @@ from flwr.proto.control_pb2 import (
     ListRunsRequest,
     RegisterNodeRequest,
     StartRunRequest,
-    StopRunRequest,
     UnregisterNodeRequest,
 )
 from flwr.proto.fab_pb2 import Fab
@@ -97,11 +96,6 @@ class Control:
         with _answered("the state of the run"):
             found = self._client.ListRuns(ListRunsRequest(run_id=run)).run_dict[run].status
         return ":".join(part for part in (found.status, found.sub_status, found.details) if part)
-
-    def stop(self, run: int) -> None:
-        """End a run."""
-        with _answered("stopping the run"):
-            self._client.StopRun(StopRunRequest(run_id=run))
 
     def close(self) -> None:
         self._client.close()

@@ -36,8 +36,8 @@ class CoordinatorSettings(BaseModel):
     Attributes:
         name: of the coordinator, told to partners.
         address: `host:port` by which partners reach it.
-        listen: `host:port` that the edge listens on, if not all addresses of the machine at the port of `address`.
-            Behind a proxy of one's own: an address of this machine alone.
+        listen: `host:port` that the edge listens on, if not all addresses of the machine at the port of `address`; for
+            an address of this machine alone, such as localhost, that one alone. Behind a proxy of one's own: 127.0.0.1.
         metrics_port: on this machine alone, for Prometheus; 0 for none.
         largest_message: bytes of a request or an answer that the edge lets through.
         requests_a_second: of one partner, on average.
@@ -58,7 +58,8 @@ class CoordinatorSettings(BaseModel):
 
     def listens_on(self) -> tuple[str, int]:
         """Host and port of the edge."""
-        host, _, port = (self.listen or f"0.0.0.0:{self.address.rpartition(':')[2]}").rpartition(":")
+        here = "127.0.0.1" if self.host == "localhost" or self.host.startswith("127.") else "0.0.0.0"  # noqa: S104
+        host, _, port = (self.listen or f"{here}:{self.address.rpartition(':')[2]}").rpartition(":")
         return host, int(port)
 
 
@@ -122,7 +123,7 @@ def make_network(home: CoordinatorHome, settings: CoordinatorSettings) -> Networ
     make_server_certificate(network.folder, (settings.host,))
     write_secret(network.executor_secret, secrets.token_bytes(32))
     body = settings.model_dump(mode="json", exclude_none=True)
-    (home.path / SETTINGS_FILE).write_text(yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
+    replace_private(home.path / SETTINGS_FILE, yaml.safe_dump(body, sort_keys=False).encode())
     replace_private(home.path / "invitation.json", network.invitation().to_text())
     return network
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -30,8 +31,12 @@ HEALTH = "/health"
 _READY_SECONDS = 90.0
 
 
-async def run_coordinator(home: CoordinatorHome) -> None:
+async def run_coordinator(home: CoordinatorHome, listening: Callable[[], None]) -> None:
     """Keep a coordinator running until a signal says stop.
+
+    Args:
+        home: the coordinator's.
+        listening: called once its port is its own.
 
     Raises:
         InputError: if its settings cannot be used, or it is running already.
@@ -45,6 +50,7 @@ async def run_coordinator(home: CoordinatorHome) -> None:
         keeper.tell(address=settings.address, edge=port_of(listener), superlink=port)
         async with (served(proxy, listener, certificate=network.certificate, key=network.key),
                     metrics_served(settings.metrics_port, partial(coordinator_figures, home))):
+            listening()
             admitting = asyncio.create_task(_admit(home, network, port, keeper))
             # A coordinator that cannot let its partners in is none: it ends, and says why.
             admitting.add_done_callback(lambda task: None if task.cancelled() or not task.exception()

@@ -21,6 +21,7 @@ from server.deployment.network import Network
 from server.run_state import RunState
 
 _SECONDS = 2.0
+_HAS_IT_APPROVED = ": does its node run, and has it approved the plan?"
 
 
 def look(home: CoordinatorHome) -> dict[str, Any]:
@@ -40,6 +41,15 @@ def look(home: CoordinatorHome) -> dict[str, Any]:
         node = "unknown" if online is None else "online" if one.node_key in online else "offline"
         found["partners"].append({"name": one.entry.name, "kind": one.entry.kind.value, "node": node})
     return found
+
+
+def _silent(name: str, study: dict[str, Any]) -> bool:
+    """Whether a partner is awaited that has answered nothing of this study yet, as one does that has not approved it.
+
+    Its node does not say so: what it has not approved, it does not answer.
+    """
+    return study["partners"].get(name) == "awaited" and not any(
+        name in (*one["answered"], *(who for who, _ in one["refused"])) for one in study["stages"])
 
 
 def _online(network: Network, state: dict[str, Any] | None) -> set[str] | None:
@@ -81,13 +91,14 @@ def _stands(name: str, state: RunState) -> str:
 def view(found: dict[str, Any]) -> RenderableType:
     """The same for a terminal."""
     partners = Table("Partner", "Kind", "Node", "In this stage", box=None)
-    awaited = (found["study"] or {}).get("partners", {})
+    study = found["study"]
+    stands = {} if study is None else {
+        name: said + _HAS_IT_APPROVED if _silent(name, study) else said for name, said in study["partners"].items()}
     for one in found["partners"]:
-        partners.add_row(one["name"], one["kind"], one["node"], awaited.get(one["name"], "not in the plan"))
+        partners.add_row(one["name"], one["kind"], one["node"], stands.get(one["name"], "not in the plan"))
     processes = Table("Process", "Process id", "Started", box=None)
     for one in found["processes"]:
         processes.add_row(one["name"], str(one["pid"] or "not running"), f"{one['starts']} times")
-    study = found["study"]
     said = "No plan is signed." if study is None else (
         f"Study {study['study']}, plan {study['plan_sha256'][:16]}…: {_progress(study)}")
     head = (f"{found['coordinator']} at {found['address']}: " + ("running" if found["running"] else "not running")
@@ -99,10 +110,13 @@ def _progress(study: dict[str, Any]) -> str:
     if study["has_run"]:
         return "has run"
     done = f"{study['rounds_done']} of {study['rounds']} rounds done"
+    if study["running"] and study["since"] is None:
+        return f"{done}; it is being taken up"
     if study["running"]:
         exchange = f" ({study['exchange']})" if study["exchange"] else ""
         return f"{done}; {study['stage']}{exchange} since {study['since']}"
-    return f"{done}; nothing runs" + (": `leelight coordinator resume` goes on" if study["stages"] else "")
+    return f"{done}; nothing runs, or was begun less than a minute ago" + (
+        ". `leelight coordinator resume` goes on" if study["stages"] else "")
 
 
 def watch_live(home: CoordinatorHome) -> None:

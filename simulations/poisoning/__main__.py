@@ -18,6 +18,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from federation.errors import InputError
+from simulations.command import run_command
 from simulations.launch import compose_settings
 from simulations.poisoning.attacks import ATTACKS
 from simulations.poisoning.lab import RULES, Figures, Lab
@@ -96,4 +97,4 @@ def _as_json(lab: Lab, runs: int, results: dict[str, dict[str, Row]]) -> dict[st
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -28,6 +28,7 @@ from federation.randomness import RandomStream
 from federation.taxonomy import AreaLevel, RegionRole, Task
 from server.release.decide import apply_gate
 from server.release.derive import Band, derive_rates
+from simulations.command import run_command
 from simulations.releases.plans import release_plan
 from simulations.releases.truth import Classifier, Truth
 from simulations.world.real import STATES, census_regions
@@ -123,4 +124,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -36,6 +36,7 @@ from server.release.decide import Gated, apply_gate
 from server.release.derive import Rates, derive_rates
 from server.release.intervals import count_interval
 from server.release.nodes import Nodes
+from simulations.command import run_command
 from simulations.releases.plans import invented_regions, release_plan
 from simulations.releases.truth import Classifier, Truth
 
@@ -165,4 +166,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

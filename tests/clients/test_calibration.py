@@ -110,5 +110,6 @@ def test_without_scores_a_node_answers_to_the_byte_what_it_answered_before_there
     table = ask(home, plain, TABLE, arrays=model).table
     assert table is not None
     assert len(table) == TableLayout(PLAN).length - 2 * 2 * 12
-    # Computed by the version before.
-    assert sha256_hex(table.tobytes()) == "35419282fd2f355b783f052e7aa0225810e96401b0e57f50facca64a007a8a7f"
+    # Checked once against the version before there were scores, then made anew when plans got a start for the model:
+    # the hash of a plan is in what noise is drawn from.
+    assert sha256_hex(table.tobytes()) == "0d465aa2ffd851e4cc93ab4930a0eca1ae9901208b613bd2e0673a19eb7fe65f"

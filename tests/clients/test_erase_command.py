@@ -11,7 +11,7 @@ import pytest
 from flwr.supercore.task_identity import TaskIdentity
 from typer.testing import CliRunner, Result
 
-from clients import quiet
+from clients import asking, quiet
 from clients.console import app
 from clients.console_ledger import app as ledger_app
 from clients.erasure import Wanted, look
@@ -61,6 +61,15 @@ def test_somebody_is_shown_by_counts_asked_about_and_erased(home: NodeHome) -> N
 def test_the_id_need_not_stand_on_the_command_line(home: NodeHome) -> None:
     result = run(home, "--person", "-", typed=f"{ANN}\nerase\n")
     assert result.exit_code == 0
+    assert not is_here(home)
+
+
+def test_the_id_is_not_shown_while_somebody_types_it(home: NodeHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "somebody_there", lambda: True)
+    result = run(home, "--person", "-", typed=f"{ANN}\nerase\n")
+    assert result.exit_code == 0, result.output
+    assert "The person's id (not shown as you type)" in result.stderr
+    assert ANN not in result.output
     assert not is_here(home)
 
 

@@ -285,6 +285,21 @@ def test_a_part_that_cannot_be_read_is_named_and_the_others_are_shown(home: Node
     assert len(found.decisions) == 1
     result = run(home, "status")
     assert (result.exit_code, "What to do" in result.stderr) == (3, True)
+    for false in ("nothing was spent", "no file was taken in", "not begun"):
+        assert false not in result.stdout, "of what cannot be read nothing is said"
+
+
+def test_a_budget_that_cannot_be_read_is_no_budget_of_nothing(home: NodeHome, plan: StudyPlan) -> None:
+    answer(home, plan)
+    (home.path / "ledger.head").unlink()
+    found = status_of(home)
+    assert (found.account, found.unreadable) == (None, ["account"])
+    result = run(home, "status")
+    assert result.exit_code == 3
+    assert "Budget    cannot be read, so nothing is known of it" in result.stdout
+    assert "nothing was spent" not in result.stdout
+    assert "leelight ledger restore-head" in result.stderr
+    assert json.loads(run(home, "status", "--json").stdout)["unreadable"] == ["account"]
 
 
 @pytest.mark.parametrize("command", ["status", "leave"])

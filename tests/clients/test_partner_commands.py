@@ -25,6 +25,7 @@ from clients.node import NodeHome
 from clients.people import training_people
 from clients.policy import Policy
 from clients.review import Outlook
+from federation.deployment import keeper
 from federation.errors import Refusal
 from federation.identity import SigningKey
 from federation.plan import SignedPlan, StudyPlan
@@ -80,9 +81,11 @@ def test_init_makes_a_home_that_opens_with_its_own_secrets_and_careful_rules(tmp
     assert not homes[0].settings.synthetic
     assert homes[0].settings.reproducible_noise is None
     assert homes[0].policy().rehearsal == "refuse"
-    for name in ("person.secret", "identity.key", "policy.yaml"):
+    for name in ("person.secret", "identity.key", "policy.yaml", "node.yaml"):
         assert (tmp_path / "one" / name).stat().st_mode & 0o777 == 0o600
-    words = [made[0].output.index(word) for word in ("public key", "policy.yaml", "Back up", "ingest", "review")]
+    words = [made[0].output.index(word) for word in (
+        "published with every release", "public key", "policy.yaml", "Back up", "partner join", "partner know",
+        "partner ingest", "partner start", "partner review")]
     assert words == sorted(words)
 
 
@@ -134,7 +137,7 @@ def test_init_asks_when_somebody_is_there(tmp_path: Path, monkeypatch: pytest.Mo
         "shelter-north", PartnerKind.NGO, 4096, ("RO-IS", "RO-VS"), COORDINATOR.public)
     assert settings.declared_prevalence == {Task.DISTRESS: 0.3}
     # What the review later holds a plan against is what the coordinator is to be told.
-    told = " ".join(result.stdout.split("Send the coordinator")[1].split("2. Look")[0].split())
+    told = " ".join(result.stdout.split("What to do now")[1].split("2. Look")[0].split())
     for part in ("name shelter-north", "kind ngo", "slots 4096", "RO-IS, RO-VS", "prevalence distress 0.3",
                  NodeHome.load(tmp_path / "one").signing_key().public):
         assert part in told
@@ -212,7 +215,8 @@ What will be computed
   Counting: how many people have a record in each of 3 regions as origin and observed, and how many
     of those the model flags for recruitment and distress; the same for 2 groups of regions and 1
     country. Each person counts in one region in one role, through records from 2026-04-01 to
-    2026-06-30. This is study 2 of 4 a year; a person may count in all of them.
+    2026-06-30. It takes turn 2 of the 4 that a year may have, whether or not others came before it;
+    a person may count in all of them.
   Counting, too: how often the model is right about people with a label who did not train it; which
     indicators were noted, of 3 that are listed, by country; from where to where records lead, for 4
     pairs of places; how many people each partner counts in each region and role, to see where one
@@ -351,6 +355,16 @@ def test_a_review_of_secure_sums_says_whom_to_ask_for_what(tmp_path: Path) -> No
     told = " ".join(run("review", tmp_path / "forged.json", "--home", home.path).stdout.split())
     assert f"the plan gives another key for partner-3 than the one you confirmed: {'ab' * 32}, not" in told
     assert "partner know" not in told
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_who_approves_late_is_told_to_start_the_node_again(home: NodeHome, plan_file: Path, refused: bool,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    state = {"pid": 1, "refused": {"at": "now", "words": "not approved"} if refused else None}
+    monkeypatch.setattr(keeper, "running_state", lambda _: state)
+    said = run("approve", plan_file, "--home", home.path, "--yes").output
+    assert "is approved" in said
+    assert ("stop the node and start it again" in said) is refused
 
 
 def test_the_numbers_are_the_ones_that_the_node_works_with(home: NodeHome, plan: StudyPlan, plan_file: Path) -> None:

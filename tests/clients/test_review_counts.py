@@ -80,8 +80,10 @@ def test_protected_regions_are_named_and_not_among_those_counted() -> None:
 
 
 @pytest.mark.parametrize(("a_year", "a_person", "number", "words"), [
-    (4, 4, 2, "This is study 2 of 4 a year; a person may count in all of them."),
-    (12, 3, 4, "This is study 4 of 12 a year; a person counts in 3 of them, drawn by lot for each."),
+    (4, 4, 2, "It takes turn 2 of the 4 that a year may have, whether or not others came before it; a person may "
+     "count in all of them."),
+    (12, 3, 4, "It takes turn 4 of the 12 that a year may have, whether or not others came before it; a person counts "
+     "in 3 of them, drawn by lot for each."),
 ])
 def test_how_often_a_person_counts_in_a_year(a_year: int, a_person: int, number: int, words: str) -> None:
     spec = AppearancesSpec(releases_a_year=a_year, releases_per_person=a_person, release_of_year=number)

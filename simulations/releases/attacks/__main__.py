@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from simulations.command import run_command
 from simulations.releases.attacks.gates import AS_IT_IS, GATES, LARGE, SMALL, Line, lab
 
 
@@ -52,4 +53,4 @@ def _told(line: Line) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    run_command(main)

@@ -240,6 +240,17 @@ def test_the_partner_is_told_once(home: NodeHome, caplog: pytest.LogCaptureFixtu
     assert f"sent software {sha256_of(NEWER)[:16]}…" in caplog.text
 
 
+def test_what_was_refused_last_is_noted_until_a_run_passes(home: NodeHome, plan: StudyPlan) -> None:
+    noted: list[str] = []
+    gate, other = Gate(home, told=noted.append), make_plan(learning_rate=2.0)
+    for _ in range(3):
+        get_run(gate, run_of(other))
+    assert [f"plan {other.sha256[:16]}… (test) is not approved here" in words for words in noted] == [True]
+    for _ in range(2):
+        get_run(gate, run_of(plan))
+    assert noted[1:] == [""]
+
+
 def test_what_was_told_is_not_kept_without_end(home: NodeHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TOLD", 3)
     gate = Gate(home)

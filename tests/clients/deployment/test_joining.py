@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from clients.console import app
 from clients.deployment import running
+from clients.deployment.gate import Gate
 from clients.deployment.network import join, network_of
 from clients.deployment.running import node_processes
 from clients.node import NodeHome
@@ -148,7 +152,7 @@ def test_join_says_what_is_wrong_with_what_it_was_given(home: NodeHome, invitati
     assert found.exception is None or isinstance(found.exception, SystemExit)
 
 
-@pytest.mark.parametrize("case", ["no home", "not joined", "no rules", "moved"])
+@pytest.mark.parametrize("case", ["no home", "not joined", "no rules", "moved", "running"])
 def test_start_says_why_it_cannot(home: NodeHome, invitation: Path, tmp_path: Path, case: str,
                                   monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(*_: object) -> None:
@@ -170,10 +174,43 @@ def test_start_says_why_it_cannot(home: NodeHome, invitation: Path, tmp_path: Pa
             text = (home.path / "node.yaml").read_text()
             (home.path / "node.yaml").write_text(text.replace(COORDINATOR.public, SigningKey.generate().public))
             words = "telephone"
-    found = run("start", "--home", where)
+        case "running":
+            words = "is running already"
+            (home.path / "run").mkdir()
+    with (home.path / "run" / "keeper.lock").open("w") if case == "running" else nullcontext() as lock:
+        if lock is not None:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        found = run("start", "--home", where)
     assert found.exit_code == 2
     assert words in found.output
+    assert "Stop it with Ctrl-C" not in found.output, "nothing is said to run that does not"
     assert "Traceback" not in found.output
+
+
+def test_a_node_says_that_it_runs_and_what_its_gate_refused(home: NodeHome, invitation: Path,
+                                                            monkeypatch: pytest.MonkeyPatch) -> None:
+    gates: list[Gate] = []
+    shown: list[str] = []
+
+    def gate(*given: Any, **more: Any) -> Gate:
+        gates.append(Gate(*given, **more))
+        return gates[0]
+
+    async def keep(*_: object) -> None:
+        gates[0]._tell("plan 12… (spring) is not approved here")
+        shown.append(run("status", "--home", home.path).output)
+        gates[0]._note("")
+        shown.append(run("status", "--home", home.path).output)
+
+    join(home, invitation)
+    monkeypatch.setattr(running, "Gate", gate)
+    monkeypatch.setattr(running.Keeper, "keep", keep)
+    found = run("start", "--home", home.path)
+    assert found.exit_code == 0, found.output
+    assert "partner-0 is running. Stop it with Ctrl-C" in found.output
+    said = "a study was refused at the gate"
+    assert [said in one for one in shown] == [True, False]
+    assert "(spring) is not approved here" in shown[0]
 
 
 def test_the_nodes_programs_get_no_secret_on_their_command_line_and_ask_only_the_gate(home: NodeHome, invitation: Path

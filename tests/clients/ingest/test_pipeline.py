@@ -51,6 +51,18 @@ def test_again_adds_nothing(desk: Desk) -> None:
     assert len(desk.store) == 10
 
 
+def test_records_of_places_that_are_not_declared_are_told(desk: Desk) -> None:
+    """Each such record once, however many of its regions lie elsewhere; the same again adds none."""
+    content = [row | {"region_origin": "RO-IS", "region_destination": there} for row, there in zip(
+        rows(4), ("RO-VS", "IT-25", "", "DE-BE"), strict=True)]
+    content.append(BASE | {"source_id": "9", "region_origin": "FR-IDF", "region_destination": "IT-25"})
+    file = write_csv(desk.folder / "a.csv", content)
+    [note] = desk.ingest(file, declared=("RO-IS", "RO-VS")).notes
+    assert note.startswith("3 of the accepted records name a region that node.yaml does not: nobody is counted there")
+    assert "leelight partner join" in note
+    assert desk.ingest(file, declared=("RO-IS", "RO-VS")).notes == ()
+
+
 def test_again_adds_nothing_without_an_id_column(desk: Desk) -> None:
     """A row is known again by its text, person and day; another person, day or text is another record."""
     base = {k: v for k, v in BASE.items() if k != "source_id"}

@@ -70,6 +70,18 @@ def alive(pid: int) -> bool:
         return False
 
 
+def test_what_a_child_writes_is_private(tmp_path: Path) -> None:
+    async def main() -> None:
+        kept = KeptProcess(spec(tmp_path, "writer", NOTES + "time.sleep(60)", tmp_path / "pids"))
+        task = asyncio.create_task(kept.keep())
+        await soon(lambda: pids(tmp_path / "pids"))
+        await kept.stop()
+        await task
+
+    asyncio.run(main())
+    assert (tmp_path / "pids").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM, None])
 def test_what_ends_is_started_again(tmp_path: Path, end: signal.Signals | None) -> None:
     code = NOTES + ("time.sleep(60)" if end else "sys.exit(3)")

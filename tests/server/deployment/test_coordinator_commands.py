@@ -15,12 +15,15 @@ from federation import console_bundle
 from federation.deployment.bundle import build_bundle, sha256_of
 from federation.deployment.certificates import days_left, make_node_key, make_server_certificate, node_public_key
 from federation.deployment.exchange import Enrolment, Invitation
+from federation.deployment.serving import bound, port_of
 from federation.identity import SigningKey
 from leelight import _compose_enrolled
 from server.console_coordinator import coordinator_app
 from server.coordinator import CoordinatorHome
 from server.deployment import running
 from server.deployment.network import CoordinatorSettings, Network
+from server.run_state import RunState
+from server.stages import StageReport
 from tests.worlds import partner_key, roster
 
 ANNA, BEN = (SigningKey.from_bytes(name * 16).public for name in (b"an", b"be"))
@@ -93,6 +96,13 @@ def test_init_makes_a_home_that_partners_can_be_invited_to(home: CoordinatorHome
     assert Network(CoordinatorHome(tmp_path / "two")).settings().listens_on() == ("0.0.0.0", 1)  # noqa: S104
 
 
+@pytest.mark.parametrize(("address", "host"), [
+    ("localhost:8443", "127.0.0.1"), ("127.0.0.1:8443", "127.0.0.1"), ("127.0.0.7:8443", "127.0.0.1"),
+    ("localhost.example.org:8443", "0.0.0.0"), ("192.0.2.1:8443", "0.0.0.0")])  # noqa: S104
+def test_an_address_of_this_machine_alone_is_listened_on_here_alone(address: str, host: str) -> None:
+    assert CoordinatorSettings(name="desk", address=address).listens_on() == (host, 8443)
+
+
 @pytest.mark.parametrize(("option", "value"), [
     ("--name", "North Desk"), ("--name", ""), ("--name", "x" * 64), ("--address", "example.org"),
     ("--address", "example.org:0"), ("--address", "[::1]:1"), ("--address", "http://a:1"), ("--listen", "8443"),
@@ -150,8 +160,17 @@ def test_enrol_and_revoke_say_what_became_of_it(home: CoordinatorHome, run: Any,
     assert json.loads(run(*given, "--json").output) == {"partner": "partner-0", "new": False, "let_in": False}
     fails(run("revoke", "partner-9", "--home", home.path), "partner-9: is not enrolled", "Allowed: partner-0")
     assert json.loads(run("revoke", "partner-0", "--home", home.path, "--json").output) == {
-        "partner": "partner-0", "shut_out": False}
-    fails(run(*given), "its node key was revoked", "--new-key")
+        "partner": "partner-0", "shut_out": False, "for_good": True}
+    fails(run(*given), "was turned away for good")
+
+
+def test_a_node_key_alone_can_be_shut_out(home: CoordinatorHome, run: Any, enrolments: list[Path]) -> None:
+    given = ("enrol", enrolments[0], "--key", partner_key(0).public[:16], "--home", home.path)
+    run(*given)
+    said = run("revoke", "partner-0", "--node-key-only", "--home", home.path).output
+    assert "leelight partner join --new-key" in said
+    assert "for good" not in said
+    fails(run(*given), "its node key was given up", "--new-key")
 
 
 def test_enrol_says_what_is_wrong_with_a_file_or_a_key(home: CoordinatorHome, run: Any, enrolments: list[Path],
@@ -164,7 +183,9 @@ def test_enrol_says_what_is_wrong_with_a_file_or_a_key(home: CoordinatorHome, ru
     changed.write_text(enrolments[0].read_text().replace('"slots":32', '"slots":64'))
     fails(run("enrol", changed, "--key", key, "--home", home.path), "was changed after it was signed")
     for wrong in (key[:15], partner_key(1).public, "", "x" * 16):
-        fails(run("enrol", enrolments[0], "--key", wrong, "--home", home.path), "--key", "telephone")
+        found = run("enrol", enrolments[0], "--key", wrong, "--home", home.path)
+        fails(found, "--key", "telephone")
+        assert key[:8] not in found.output
     assert not (home.path / "partners").exists()
 
 
@@ -186,7 +207,8 @@ def test_renew_makes_a_certificate_of_the_same_authority(home: CoordinatorHome, 
 def test_start_says_when_a_certificate_ends(home: CoordinatorHome, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     started = []
 
-    async def note(one: CoordinatorHome) -> None:
+    async def note(one: CoordinatorHome, listening: Any) -> None:
+        listening()
         started.append(one.path)
 
     monkeypatch.setattr(running, "run_coordinator", note)
@@ -204,6 +226,17 @@ def test_start_says_when_a_certificate_ends(home: CoordinatorHome, run: Any, mon
     monkeypatch.setattr("federation.deployment.certificates.datetime", _Later)
     fails(run("start", "--home", home.path), "expired 4 days ago", "leelight coordinator renew")
     assert started == [home.path] * 2
+
+
+def test_start_does_not_say_that_it_listens_before_it_does(home: CoordinatorHome, run: Any,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("federation.deployment.logs.log_to", lambda _: None)
+    with bound("127.0.0.1", 0) as taken:
+        (home.path / "coordinator.yaml").write_text(f"name: desk\naddress: a:1\nlisten: 127.0.0.1:{port_of(taken)}\n")
+        taken.listen()
+        found = run("start", "--home", home.path)
+    fails(found, "cannot be listened on")
+    assert "desk listens on" not in found.output
 
 
 class _Later(datetime):
@@ -250,6 +283,9 @@ def test_plan_needs_two_partners(home: CoordinatorHome, run: Any, enrolments: li
     fails(run("plan", "--home", home.path, *SIGNERS, *PERIOD), "0 enrolled", "Allowed: at least two")
     run("enrol", enrolments[0], "--key", partner_key(0).public, "--home", home.path)
     fails(run("plan", "--home", home.path, *SIGNERS, *PERIOD), "1 enrolled", "leelight coordinator enrol")
+    run("enrol", enrolments[1], "--key", partner_key(1).public, "--home", home.path)
+    fails(run("plan", "--home", home.path, *SIGNERS, *PERIOD, "--rehearsal", "world=synthetic"),
+          "2 partners, expected at least 3 for secure sums")
 
 
 def test_run_and_resume_need_a_plan(home: CoordinatorHome, run: Any) -> None:
@@ -267,6 +303,27 @@ def test_watch_shows_who_is_there(full: CoordinatorHome, run: Any) -> None:
     assert found.exit_code == 0
     for words in ("desk at localhost:8443: not running", "No plan is signed", "partner-2"):
         assert words in found.output
+
+
+def test_watch_asks_of_whoever_is_silent_whether_it_has_approved(full: CoordinatorHome, run: Any,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    run("plan", "--home", full.path, *SIGNERS, "--role", "observed", "--rehearsal", *PERIOD, "world=synthetic")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def shown(**state: Any) -> dict[str, str]:
+        monkeypatch.setattr(CoordinatorHome, "run_state", lambda *_: RunState(**state))
+        lines = run("watch", "--home", full.path, "--once").output.splitlines()
+        return {line.split()[0]: line for line in lines if line}
+
+    since, asks = datetime(2026, 7, 1, tzinfo=UTC), "has it approved the plan?"
+    met = StageReport(stage="hello", answered=("partner-0",), late=("partner-1",), refused=(), seconds=1.0)
+    first = shown(running=True, stage="hello", since=since, answered=("partner-0",))
+    assert [asks in first[f"partner-{number}"] for number in range(3)] == [False, True, True]
+    later = shown(running=True, stage="round 1", since=since, stages=(met,))
+    assert [asks in later[f"partner-{number}"] for number in range(3)] == [False, True, True]
+    assert "it is being taken up" in shown(running=True, stages=(met,))["Study"]
+    assert "None" not in shown(running=True)["Study"]
+    assert "or was begun less than a minute ago" in shown()["Study"]
 
 
 # bundle

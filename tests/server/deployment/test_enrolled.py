@@ -88,6 +88,7 @@ def test_the_key_has_to_be_as_the_partner_said(enrolled: Enrolled, node_keys: li
     with pytest.raises(InputError, match="--key") as caught:
         enrolled.enrol(one, key=said(one.entry.public_key))
     assert "telephone" in caught.value.bound
+    assert one.entry.public_key[:8] not in str(caught.value), "the answer is not in the question"
     assert enrolled.partners() == ()
 
 
@@ -100,22 +101,38 @@ def test_neither_a_name_nor_a_key_is_taken_twice(enrolled: Enrolled, node_keys: 
     assert "the node key is that of partner-1" in refused(enrolled, enrolment(0, node_keys[1]))
 
 
-def test_who_was_turned_away_comes_back_only_as_itself_and_with_another_node_key(
-        home: CoordinatorHome, enrolled: Enrolled, node_keys: list[str]) -> None:
+def test_who_was_turned_away_does_not_come_back_in_any_way(home: CoordinatorHome, enrolled: Enrolled,
+                                                           node_keys: list[str]) -> None:
     first = enrolment(0, node_keys[0])
     take(enrolled, first)
     assert enrolled.revoke("partner-0") == first
-    assert (enrolled.partners(), enrolled.revoked()) == ((), (first,))
+    assert (enrolled.partners(), enrolled.revoked(), enrolled.given_up()) == ((), (first,), ())
     assert isinstance(home.entries()[-1].facts, PartnerRevoked)
-    assert "node key was revoked" in refused(enrolled, first)
+    for same in (first, enrolment(0, node_keys[1]), enrolment(0, node_keys[1], slots=64)):
+        said = refused(enrolled, same)
+        assert "turned away for good" in said
+        assert "--new-key" not in said, "no way around a revocation is shown"
     assert "the name is that of" in refused(enrolled, enrolment(0, node_keys[1], key=SigningKey.generate()))
     assert "the key is that of" in refused(enrolled, enrolment(1, node_keys[1], key=partner_key(0)))
     assert "the node key is that of" in refused(enrolled, enrolment(1, node_keys[0]))
-    second = enrolment(0, node_keys[1])
+
+
+def test_whose_node_key_was_lost_comes_back_as_itself_with_another(home: CoordinatorHome, enrolled: Enrolled,
+                                                                   node_keys: list[str]) -> None:
+    first, second, third = (enrolment(0, key) for key in node_keys[:3])
+    take(enrolled, first)
+    assert enrolled.revoke("partner-0", node_key_only=True) == first
+    assert (enrolled.partners(), enrolled.revoked(), enrolled.given_up()) == ((), (), (first,))
+    assert isinstance(home.entries()[-1].facts, PartnerRevoked)
+    assert "node key was given up" in refused(enrolled, first)
+    assert "the name is that of" in refused(enrolled, enrolment(0, node_keys[1], key=SigningKey.generate()))
     assert take(enrolled, second)
+    assert take(enrolled, third), "one that is replaced is given up, too"
+    assert (enrolled.partners(), enrolled.given_up()) == ((third,), (first, second))
+    for old in (first, second):
+        assert "node key was given up" in refused(enrolled, old)
     enrolled.revoke("partner-0")
-    assert enrolled.revoked() == (first, second), "both stay known"
-    assert "node key was revoked" in refused(enrolled, first)
+    assert "turned away for good" in refused(enrolled, enrolment(0, node_keys[3]))
 
 
 @pytest.mark.parametrize("name", ["nobody", "", "revoked/partner-0.1", "../partners/partner-1", "/etc/passwd", "*"])
@@ -190,7 +207,7 @@ def test_exactly_who_is_enrolled_is_inside(superlink: SuperLink, enrolled: Enrol
     before = superlink.control.nodes()
     admit(superlink.control, enrolled)
     assert superlink.control.nodes() == before, "a coordinator that starts again lets nobody in twice"
-    enrolled.revoke("partner-0")
+    enrolled.revoke("partner-0", node_key_only=True)
     admit(superlink.control, enrolled)
     assert superlink.inside() == {node_keys[1]}
     take(enrolled, enrolment(0, node_keys[2]))

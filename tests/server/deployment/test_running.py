@@ -24,6 +24,8 @@ from server.deployment.enrolled import Enrolled
 from server.deployment.network import CoordinatorSettings, Network, make_network
 from server.deployment.running import admit, run_coordinator
 from server.deployment.studies import StudyEnd, run_study
+from server.run_state import RunState
+from server.stages import StageReport
 from tests.worlds import COORDINATOR, make_plan, sign
 
 
@@ -55,8 +57,10 @@ def test_a_coordinator_that_cannot_let_partners_in_ends_and_says_why(
     monkeypatch.setattr(running, "_ready", ready)
     monkeypatch.setattr(running, "admit", let_in)
     monkeypatch.setattr(running, "coordinator_processes", lambda *_: [])
+    said: list[str] = []
     with pytest.raises(InputError, match=words):
-        asyncio.run(asyncio.wait_for(run_coordinator(home), 60))
+        asyncio.run(asyncio.wait_for(run_coordinator(home, lambda: said.append("it listens")), 60))
+    assert said == ["it listens"]
     assert running_state(home.path) is None
 
 
@@ -94,7 +98,7 @@ def test_a_late_answer_is_no_end(home: CoordinatorHome, monkeypatch: pytest.Monk
     monkeypatch.setattr(studies, "Control", lambda **_: stand)
     monkeypatch.setattr(studies, "running_state", lambda _: {"ready": True, "superlink": 1})
     monkeypatch.setattr(studies, "_ASK_SECONDS", 0.0)
-    assert run_study(home, Network(home)) == (end, said)
+    assert run_study(home, Network(home), lambda _: None) == (end, said)
     assert stand.answers == []
 
 
@@ -105,8 +109,81 @@ def test_a_coordinator_that_is_gone_is_an_end(home: CoordinatorHome, monkeypatch
     monkeypatch.setattr(studies, "Control", lambda **_: stand)
     monkeypatch.setattr(studies, "running_state", lambda _: states.pop(0))
     monkeypatch.setattr(studies, "_ASK_SECONDS", 0.0)
-    assert run_study(home, Network(home)) == (StudyEnd.FAILED, "The coordinator's server ended before it.")
+    assert run_study(home, Network(home), lambda _: None) == (
+        StudyEnd.FAILED, "The coordinator's server ended before it.")
     assert states == []
+
+
+class Runs:
+    """States of a run, one for each look; the last one stays."""
+
+    def __init__(self, *states: RunState) -> None:
+        self.states = list(states)
+
+    def __call__(self, _plan: str) -> RunState:
+        return self.states.pop(0) if len(self.states) > 1 else self.states[0]
+
+
+def stage(name: str, *answered: str, late: tuple[str, ...] = (), refused: tuple[tuple[str, str], ...] = ()
+          ) -> StageReport:
+    return StageReport(stage=name, answered=answered, late=late, refused=refused, seconds=12.4)
+
+
+def test_each_stage_is_told_once_when_it_begins_and_when_it_is_over(home: CoordinatorHome,
+                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    home.keep_plan(sign(make_plan()))
+    before, hello = stage("hello", "a"), stage("hello", "a", "b", late=("c",))
+    first = stage("round 1", "a", refused=(("b", "budget_exhausted"),))
+    greeting = RunState(stages=(before,), running=True, stage="hello")
+    monkeypatch.setattr(home, "run_state", Runs(
+        RunState(stages=(before,)), RunState(stages=(before,)), RunState(stages=(before,), running=True), greeting,
+        greeting,
+        RunState(stages=(before, hello), running=True, stage="round 1"), RunState(stages=(before, hello, first))))
+    monkeypatch.setattr(studies, "Control", lambda **_: Stand(*["running"] * 5, "finished:failed:below the quorum"))
+    monkeypatch.setattr(studies, "running_state", lambda _: {"ready": True, "superlink": 1})
+    monkeypatch.setattr(studies, "_ASK_SECONDS", 0.0)
+    told: list[str] = []
+    assert run_study(home, Network(home), told.append)[0] is StudyEnd.TOO_FEW
+    assert "Ctrl-C here leaves it running" in told[0]
+    assert [line.partition(";")[0] for line in told[1:]] == [
+        "hello begins", "hello took 12 s", "round 1 begins", "round 1 took 12 s"]
+    assert "after 20 s is not waited for" in told[1]
+    assert told[2].endswith("answered: a, b; late or absent: c")
+    assert told[4].endswith("answered: a; refused: b (budget_exhausted)")
+
+
+def test_a_study_that_runs_is_not_begun_again(home: CoordinatorHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.keep_plan(sign(make_plan()))
+    monkeypatch.setattr(studies, "running_state", lambda _: {"ready": True, "superlink": 1})
+    begun: list[Stand] = []
+
+    def control(**_: Any) -> Stand:
+        begun.append(Stand("finished:failed:the lock is held"))
+        return begun[-1]
+
+    monkeypatch.setattr(studies, "Control", control)
+    monkeypatch.setattr(home, "run_state", Runs(RunState(running=True)))
+    with pytest.raises(InputError, match=r"runs already.*leelight coordinator watch.*resume"):
+        run_study(home, Network(home), lambda _: None)
+    assert not begun
+    # The other order was seen only after this one was given.
+    monkeypatch.setattr(home, "run_state", Runs(RunState(), RunState(), RunState(running=True)))
+    with pytest.raises(InputError, match="runs already"):
+        run_study(home, Network(home), lambda _: None)
+    assert len(begun) == 1
+
+
+def test_who_stops_waiting_leaves_the_study_running(home: CoordinatorHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.keep_plan(sign(make_plan()))
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(studies, "Control", lambda **_: Stand("running", then=interrupt))
+    monkeypatch.setattr(studies, "running_state", lambda _: {"ready": True, "superlink": 1})
+    assert run_study(home, Network(home), lambda _: None) == (StudyEnd.LEFT, "")
+    assert StudyEnd.LEFT.value == 130
+    assert "still runs" in StudyEnd.LEFT.words
 
 
 def test_a_study_that_is_kept_has_run_whatever_the_superlink_says(home: CoordinatorHome,
@@ -116,7 +193,7 @@ def test_a_study_that_is_kept_has_run_whatever_the_superlink_says(home: Coordina
     stand = Stand("running", then=lambda: home.study(signed.sha256).path.mkdir(parents=True))
     monkeypatch.setattr(studies, "Control", lambda **_: stand)
     monkeypatch.setattr(studies, "running_state", lambda _: {"ready": True, "superlink": 1})
-    assert run_study(home, Network(home)) == (StudyEnd.RAN, "")
+    assert run_study(home, Network(home), lambda _: None) == (StudyEnd.RAN, "")
 
 
 def test_a_key_that_cannot_be_read_is_nobodys_and_shut_out(home: CoordinatorHome, tmp_path: Path,
