@@ -127,12 +127,10 @@ class Study:
         replace_private(self.plan_path, f"{signed.to_json()}\n".encode())
         save_file(outcome.model, self.model_path, metadata={"plan_sha256": signed.sha256})
         stages = [asdict(stage) for stage in outcome.stages]
-        replace_private(self.path / "stages.json", f"{json.dumps(stages, indent=1)}
-".encode())
+        replace_private(self.path / "stages.json", f"{json.dumps(stages, indent=1)}\n".encode())
         if signed.plan.statistics.scores is not None:
             meaning = calibrations_json(calibrations_of(outcome.measurements, outcome.model))
-            replace_private(self.path / "calibration.json", f"{json.dumps(meaning, indent=1)}
-".encode())
+            replace_private(self.path / "calibration.json", f"{json.dumps(meaning, indent=1)}\n".encode())
         write_secret(self.salt_path, salt_for(signed.plan))
         write_secret(self.measurements_path, measurements_json(outcome.measurements))
 
