@@ -79,6 +79,7 @@ def figures_of(score: Floats, probability: Floats | None, judged: Judged) -> dic
         return {}
     threshold = threshold_at_precision(score[tested], truth)
     found = {
+        "prevalence": float(truth.mean()),
         "auc": float(roc_auc_score(truth, score[tested])),
         "pr_auc": float(average_precision_score(truth, score[tested])),
         "recall": flagged_share(score, tested & signal, threshold, fewest=1),

@@ -33,7 +33,8 @@ alone and everybody without protection. Written by
 - **Alone** is one partner by itself, judged on everybody's held-out records: mean over partners that label the task,
   and the median NGO. At an epsilon it pays what it would pay in the federation, with local noise.
 - **Federated** is with each partner's own noise (`training=full_batch`), with the noise in secure sums
-  (`training=secure`), and at ∞ without clipping or noise. **Pooled** is all records in one place.
+  (`training=secure`), and at ∞ without clipping or noise, for four times the rounds. **Pooled** is all records in
+  one place.
 - **Recall** is at the lowest threshold with a precision of 0.5, found on the same held-out records; false alarms are at
   that threshold. Ranking is by the model's own score, without any partner's prevalence; calibration error is of the
   probability by the prevalence that a partner declares, without the calibration of [calibration.md](calibration.md).
@@ -54,7 +55,7 @@ def quality_tables(study: Mapping[str, Any]) -> list[Table]:
     found, tables = summary(study["rows"]), []
     for world, task, basis in _parts(found):
         label = study["worlds"][world]["label"]
-        table = Table(title=f"{world} ({label}): {task}, {_BASES[basis]}", title_justify="left", box=None,
+        table = Table(title=f"{world} ({label}): {_head(found, world, task, basis)}", title_justify="left", box=None,
                       header_style="dim")
         for number, column in enumerate(("", "ε", *QUALITY.values())):
             table.add_column(column, justify="left" if number == 0 else "right")
@@ -76,15 +77,15 @@ def _bar_table(rows: Sequence[Mapping[str, Any]]) -> list[Table]:
 def page(study: Mapping[str, Any]) -> str:
     """The page about a study, in Markdown."""
     found = summary(study["rows"])
-    invented = [world for world, about in study["worlds"].items() if about["label"] == STAMP]
+    invented = [world for world, about in sorted(study["worlds"].items()) if about["label"] == STAMP]
     stamp = "**SYNTHETIC** where the world is invented: no figure there is about a real place, group or text. " if (
         invented) else ""
     text = _ABOUT.format(stamp=stamp, command=_command(study), settings=_settings(study))
-    for world in study["worlds"]:
+    for world in sorted(study["worlds"]):
         text += f"\n## {world}: {study['worlds'][world]['label']}\n\n![PR-AUC by epsilon](utility-{world}.svg)\n"
         for _, task, basis in [part for part in _parts(found) if part[0] == world]:
             cells = _of(found, world, task, basis)
-            text += f"\n### {task}, {_BASES[basis]}\n\n" + _markdown(cells, QUALITY)
+            text += f"\n### {_head(found, world, task, basis)}\n\n" + _markdown(cells, QUALITY)
             text += "\nBetween partners:\n\n" + _markdown(cells, PARTNERS)
             if alarms := {name: name.removeprefix(_ALARMS).replace("_", " ").replace("hard negative:", "").replace(
                     "language:", "") for name in _names(cells) if name.startswith(_ALARMS)}:
@@ -99,7 +100,7 @@ def page(study: Mapping[str, Any]) -> str:
 def write_docs(study: Mapping[str, Any], folder: Path) -> None:
     """Write `utility.md`, and `utility-<world>.svg` for each world, into `folder`."""
     found = summary(study["rows"])
-    for world, about in study["worlds"].items():
+    for world, about in sorted(study["worlds"].items()):
         basis = "truth" if about["label"] == STAMP else "recorded"
         svg = plot({task.value: _of(found, world, task.value, basis) for task in Task}, f"{world}: {about['label']}")
         (folder / f"utility-{world}.svg").write_text(svg, encoding="utf-8")
@@ -108,14 +109,14 @@ def write_docs(study: Mapping[str, Any], folder: Path) -> None:
 
 def _command(study: Mapping[str, Any]) -> str:
     data = " --data FOLDER" if set(study["worlds"]) - {"synthetic"} else ""
-    return " ".join((f"python -m simulations.study{data} --worlds {','.join(study['worlds'])} --seeds "
+    return " ".join((f"python -m simulations.study{data} --worlds {','.join(sorted(study['worlds']))} --seeds "
                      f"{len(study['seeds'])} --epsilons {','.join(f'{e:g}' for e in study['epsilons'])} --docs",
                      *study["overrides"]))
 
 
 def _settings(study: Mapping[str, Any]) -> str:
     return "\n".join(f"- {world}: {about['partners']} partners, {about['slots']:,} slots, encoder {about['encoder']}, "
-                     f"δ = {about['delta']:g}" for world, about in study["worlds"].items())
+                     f"δ = {about['delta']:g}" for world, about in sorted(study["worlds"].items()))
 
 
 def _parts(found: Mapping[Cell, Any]) -> list[tuple[str, str, str]]:
@@ -125,6 +126,11 @@ def _parts(found: Mapping[Cell, Any]) -> list[tuple[str, str, str]]:
 def _of(found: Mapping[Cell, dict[str, Spread]], world: str, task: str, basis: str) -> dict[Cell, dict[str, Spread]]:
     return {cell: figures for cell, figures in found.items() if (cell.world, cell.task, cell.basis) == (
         world, task, basis)}
+
+
+def _head(found: Mapping[Cell, dict[str, Spread]], world: str, task: str, basis: str) -> str:
+    share = next(iter(_of(found, world, task, basis).values()))["prevalence"].mean
+    return f"{task}, {_BASES[basis]}, {share:.1%} with a signal"
 
 
 def _names(cells: Mapping[Cell, Mapping[str, Spread]]) -> list[str]:
