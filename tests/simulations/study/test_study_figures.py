@@ -31,6 +31,7 @@ def naive(scores: Scores, precision: float) -> float:
     return math.inf
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_threshold_by_hand() -> None:
     # From 3 on two of four flags are signals, from 2 on two of five, from 1 on three of six. Ties go together.
     score = np.array([5.0, 4.0, 3.0, 3.0, 2.0, 1.0])
