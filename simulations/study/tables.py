@@ -21,7 +21,9 @@ _ALARMS = "false_alarms:"
 _BASES: Final = {"truth": "against the truth", "recorded": "against recorded labels"}
 _ABOUT = """# How useful the model is
 
-{stamp}For each task, on the records of people whom no training has seen: the federation beside word lists, each partner
+{stamp}
+
+For each task, on the records of people whom no training has seen: the federation beside word lists, each partner
 alone and everybody without protection. Written by
 
     {command}
@@ -39,6 +41,7 @@ alone and everybody without protection. Written by
   that threshold. Ranking is by the model's own score, without any partner's prevalence; calibration error is of the
   probability by the prevalence that a partner declares, without the calibration of [calibration.md](calibration.md).
 - **Unseen templates** are those of campaigns of which nobody labels a record, so that no training saw one; all people.
+  A world of the default size has few such signals, and the figure varies as much: see its deviation.
 - **Between partners**: lowest and highest over partners, each on its own held-out records, if it has five or more of
   either class. PR-AUC rises with prevalence, and partners differ in that.
 
@@ -78,8 +81,8 @@ def page(study: Mapping[str, Any]) -> str:
     """The page about a study, in Markdown."""
     found = summary(study["rows"])
     invented = [world for world, about in sorted(study["worlds"].items()) if about["label"] == STAMP]
-    stamp = "**SYNTHETIC** where the world is invented: no figure there is about a real place, group or text. " if (
-        invented) else ""
+    stamp = "**SYNTHETIC** where the world is invented: no figure there is about a real place, group or text." if (
+        invented) else "Real texts."
     text = _ABOUT.format(stamp=stamp, command=_command(study), settings=_settings(study))
     for world in sorted(study["worlds"]):
         text += f"\n## {world}: {study['worlds'][world]['label']}\n\n![PR-AUC by epsilon](utility-{world}.svg)\n"
