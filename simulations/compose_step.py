@@ -42,6 +42,8 @@ def learning_rate(training: TrainingSettings, *, noise_multiplier: float, dimens
     """
     if training.learning_rate is not None:
         return training.learning_rate
+    if not training.l2_clip_norm > 0:
+        return LONGEST_STEP  # the plan refuses such a clip norm by its name
     steps = training.rounds * training.local_steps
     longest = min(LONGEST_STEP, LONGEST_WAY / (training.l2_clip_norm * steps))
     if not linear:

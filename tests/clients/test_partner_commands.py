@@ -277,7 +277,7 @@ Your rules
   kept    tasks: recruitment, distress (allowed: recruitment, distress)
   kept    encoders: hashed-ngrams (allowed: hashed-ngrams)
   kept    statistics: regional_table, indicators, corridors (allowed: regional_table, indicators,
-    corridors, series)
+    corridors, series, scores)
   kept    minimum_partners: 3 (allowed: at least 1); partners that must answer
   kept    least_noise_multiplier: 5 (allowed: at least 1); noise of a training step, in clip norms
   kept    least_l2_clip_norm: 0.5 (allowed: at least 0.1); clip norm: the most that one person can

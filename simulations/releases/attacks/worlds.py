@@ -51,7 +51,7 @@ def attack_plan(*, aggregation: Aggregation = Aggregation.LOCAL, releases_per_pe
             series=SeriesSpec(name="attack", index=1, level=AreaLevel.COUNTRY), aggregation=aggregation,
             max_roles_per_person=2, flag_threshold=0.5,
             noise_scales={family: FINE if family in (Family.REGIONS, Family.CONFUSION) else COARSE
-                          for family in Family} | {Family.SERIES: COARSE * SCALE},
+                          for family in Family if family is not Family.SCORES} | {Family.SERIES: COARSE * SCALE},
             appearances=AppearancesSpec(releases_a_year=4, releases_per_person=releases_per_person,
                                         release_of_year=release_of_year)),
         tasks=(Task.RECRUITMENT,), partners=PARTNERS, study="attack")
