@@ -34,6 +34,9 @@ PARTS = (SuperRegion(code="XA:east", name="East", regions=REGIONS[:2]),
 ROLES = (RegionRole.ORIGIN, RegionRole.DESTINATION)
 TAGS = (Indicator.DECEPTIVE_OFFER, Indicator.DOCUMENT_CONTROL)
 FINE, COARSE = 20.0, 30.0
+_SCALES: dict[Family, float] = {
+    **{family: FINE if family in (Family.REGIONS, Family.CONFUSION) else COARSE
+       for family in Family if family is not Family.SCORES}, Family.SERIES: COARSE * SCALE}
 PARTNERS = 3
 DELTAS = (1e-6, 1e-3, 1e-2)
 """The claim of a plan is a whole curve: at a larger delta, fewer releases show that it is broken."""
@@ -50,8 +53,7 @@ def attack_plan(*, aggregation: Aggregation = Aggregation.LOCAL, releases_per_pe
             indicators=IndicatorsSpec(level=AreaLevel.COUNTRY, tags=TAGS), corridors=all_routes(PARTS),
             series=SeriesSpec(name="attack", index=1, level=AreaLevel.COUNTRY), aggregation=aggregation,
             max_roles_per_person=2, flag_threshold=0.5,
-            noise_scales={family: FINE if family in (Family.REGIONS, Family.CONFUSION) else COARSE
-                          for family in Family if family is not Family.SCORES} | {Family.SERIES: COARSE * SCALE},
+            noise_scales=_SCALES,
             appearances=AppearancesSpec(releases_a_year=4, releases_per_person=releases_per_person,
                                         release_of_year=release_of_year)),
         tasks=(Task.RECRUITMENT,), partners=PARTNERS, study="attack")
